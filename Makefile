@@ -1,0 +1,56 @@
+# Needs make and Python 3.10 or newer; everything else goes into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DB := quickstart/edgeprof.db
+LAW := quickstart/law.json
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help quickstart test lint build bench clean
+
+help: ## what can be made
+	@echo "usage: make TARGET [PYTHON=python3.12] [ARGS='…' for test and bench]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+quickstart: .venv/with-cpu ## measure this machine, fit a law, predict a network (a few minutes)
+	@mkdir -p quickstart
+	$(BIN)/edgeprof sweep quick --db $(DB)
+	$(BIN)/edgeprof fit --db $(DB) --out $(LAW)
+	$(BIN)/edgeprof predict --law $(LAW) --conv 2 --fc 1 --depth 20 --neurons 256 --batch 32
+	@echo
+	@echo "measurements  $(DB)"
+	@echo "law           $(LAW)"
+	@echo "program       $(BIN)/edgeprof --help"
+
+test: .venv/with-dev ## run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/with-dev ## ruff check, ruff format --check, mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+build: .venv/with-dev ## build sdist and wheel into dist/, and check the wheel in a bare environment
+	$(BIN)/python tools/check_wheel.py
+
+bench: .venv/with-dev ## measure the figures that edgeprof promises
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+clean: ## remove .venv, build products and caches (quickstart/ stays: it holds measurements)
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per set of extras: quickstart, test and the others share one environment, and a second
+# call installs nothing. Always editable, so that what runs is the code in this folder.
+.venv/with-%: pyproject.toml .venv/made
+	@echo "installing edgeprof[$*] into .venv …"
+	@$(PIP) install -qq -e '.[$*]'
+	@touch $@
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("error: edgeprof needs Python 3.10 or newer, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v[:2])'
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@

@@ -1,0 +1,61 @@
+"""Every warning that edgeprof can give about a measurement or a law, each with its remedy.
+
+A measurement carries codes; people see each text once, with the number of cases it touches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What was noticed, and what to do about it."""
+
+    text: str
+    remedy: str
+
+
+ADVICE: Mapping[str, Advice] = {
+    "few-rounds": Advice(
+        "fewer than three rounds: how well the latency repeats is not known", "measure with --rounds 3 or more"
+    ),
+    "target-missed": Advice(
+        "the time was up before the interval of the median was as narrow as asked",
+        "stop other programs, or ask for less with --target-ci 3%",
+    ),
+    "drift": Advice(
+        "the sentinel network was more than 3 % slower than before: the machine changed",
+        "stop other programs, check clocks and temperature, then measure again with --fresh",
+    ),
+    "busy": Advice(
+        "other programs kept the processor busy before the sweep began",
+        "stop them, or pin edgeprof: taskset -c 0,1 edgeprof …",
+    ),
+    "governor": Advice(
+        "the processor's clock governor is not 'performance'", "sudo cpupower frequency-set -g performance"
+    ),
+    "coverage": Advice(
+        "kernel times and latency differ by more than a tenth on networks of 1 ms and more",
+        "the breakdown was disturbed: measure again when the machine is quiet",
+    ),
+    "kernels-disagree": Advice(
+        "rounds ran different kernels for the same network", "keep one runtime version in one environment"
+    ),
+    "unpriced": Advice(
+        "kernels that the law's form has no terms for were priced into the overhead", "name them in the form's file"
+    ),
+}
+
+
+def summary(codes: Iterable[str]) -> list[str]:
+    """One line for each kind of warning, the most frequent first."""
+    counted = Counter(codes)
+    lines = []
+    for code, count in counted.most_common():
+        advice = ADVICE[code]
+        cases = "1 case" if count == 1 else f"{count} cases"
+        lines.append(f"{advice.text} ({cases}) · {advice.remedy}")
+    return lines

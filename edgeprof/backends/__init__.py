@@ -1,0 +1,1 @@
+"""How a network is executed: real runtimes through the worker, and the simulated one."""

@@ -1,0 +1,53 @@
+"""Backend: a runtime that executes networks, as the rest of edgeprof sees it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import Round
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When the sampling of one case in one round ends: at a relative half-width ``target_ci`` of the median's 95 %
+    interval, after at least ``min_runs`` and ``min_s``; or after ``max_s`` (seconds)."""
+
+    target_ci: float = 0.01
+    min_runs: int = 10
+    min_s: float = 0.1
+    max_s: float = 2.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for the worker."""
+        return asdict(self)
+
+
+class Backend(Protocol):
+    """What executes a case. Errors of one case are WorkerError or BackendError; the sweep goes on."""
+
+    name: str
+    simulated: bool
+    launches: tuple[str, ...]
+
+    def runtime(self) -> str:
+        """The runtime's name and version, part of every case's identity. Raises BackendError when it is missing."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Versions and circumstances, kept with the session."""
+        ...
+
+    def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
+        """Round ``number`` of ``case``; ``tiles`` is an .npy file with a batch of inputs, or None for noise."""
+        ...
+
+    def restart(self) -> None:
+        """Begin afresh: end whatever process executes networks."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...

@@ -1,0 +1,156 @@
+"""ONNX Runtime on the device: sessions, bound inputs and outputs, profile events, the optimised graph.
+
+Python 3.6 syntax, standard library, NumPy and onnxruntime alone: this file is sent to the worker. Every way to
+execute networks offers what is here: ``describe()``, ``load(…)`` and a session with ``run``, ``run_from_host``, ``shapes``,
+``profile`` and ``graph``.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+
+import numpy as np
+
+GRAPH_FILE = "optimised.onnx"
+
+
+def describe():
+    """Versions and providers of the runtime; ImportError where it is not installed."""
+    import onnxruntime
+
+    return {
+        "runtime": "onnxruntime",
+        "runtime_version": onnxruntime.__version__,
+        "providers": list(onnxruntime.get_available_providers()),
+    }
+
+
+def load(model, threads, providers, options, profiled):
+    """A session for ``model`` (bytes or a path). ``options`` are session configuration entries, text by text.
+
+    Raises RuntimeError where another provider than the one asked for would run the network.
+    """
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 4
+    for key, value in sorted(options.items()):
+        settings.add_session_config_entry(key, value)
+    folder = None
+    if profiled:
+        folder = tempfile.mkdtemp(prefix="edgeprof-")
+        settings.enable_profiling = True
+        settings.profile_file_prefix = os.path.join(folder, "profile")
+        if profiled == "graph":
+            settings.optimized_model_filepath = os.path.join(folder, GRAPH_FILE)
+            settings.add_session_config_entry(
+                "session.optimized_model_external_initializers_file_name", "weights.bin"
+            )
+            settings.add_session_config_entry(
+                "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
+            )
+    try:
+        begin = time.perf_counter()
+        session = onnxruntime.InferenceSession(model, settings, providers=providers)
+        load_ms = (time.perf_counter() - begin) * 1e3
+        used = session.get_providers()
+        if used[: len(providers)] != list(providers):
+            raise RuntimeError("asked for %s, but the session uses %s" % (", ".join(providers), ", ".join(used)))
+        return Session(session, load_ms, folder)
+    except BaseException:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class Session(object):
+    """A loaded network with its inputs and outputs bound on the device."""
+
+    def __init__(self, session, load_ms, folder):
+        self.load_ms = load_ms
+        self._session = session
+        self._folder = folder
+        self._binding = session.io_binding()
+        self._keep = []
+
+    def shapes(self):
+        """Inputs of the network: name → shape."""
+        return {i.name: [int(d) for d in i.shape] for i in self._session.get_inputs()}
+
+    def bind(self, inputs):
+        """Copy ``inputs`` (name → array) to the device and let outputs stay there."""
+        import onnxruntime
+
+        self.inputs = inputs
+        for name, array in inputs.items():
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            self._keep.append(value)
+            self._binding.bind_ortvalue_input(name, value)
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name)
+
+    def run(self):
+        """One run, from inputs on the device to outputs on the device."""
+        self._session.run_with_iobinding(self._binding)
+
+    def run_from_host(self):
+        """One run with the copies of inputs and outputs."""
+        return self._session.run(None, self.inputs)
+
+    def profile(self, skip):
+        """End profiling: (kernels in execution order, microseconds of each run), both without the first ``skip`` runs.
+
+        A kernel is a dict of ``name``, ``op_type``, ``provider``, ``inputs`` and ``outputs`` (shapes) and ``us``, its times.
+        """
+        path = self._session.end_profiling()
+        with open(path) as stream:
+            events = json.load(stream)
+        runs, spans, current = [], [], []
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                current.append(event)
+            elif event.get("name") == "model_run":
+                runs.append(current)
+                spans.append(event["dur"])
+                current = []
+        runs = runs[skip:]
+        kernels = []
+        for order, event in enumerate(runs[0] if runs else []):
+            arguments = event["args"]
+            kernels.append(
+                {
+                    "name": event["name"][: -len("_kernel_time")],
+                    "op_type": arguments["op_name"],
+                    "provider": arguments.get("provider", ""),
+                    "inputs": _shapes(arguments.get("input_type_shape", [])),
+                    "outputs": _shapes(arguments.get("output_type_shape", [])),
+                    "us": [run[order]["dur"] for run in runs if len(run) == len(runs[0])],
+                }
+            )
+        return kernels, spans[skip:]
+
+    def graph(self):
+        """The graph after the runtime's own optimisation (ONNX bytes, large weights left out)."""
+        with open(os.path.join(self._folder, GRAPH_FILE), "rb") as stream:
+            return stream.read()
+
+    def close(self):
+        """Give the session's memory and files back."""
+        self._session = self._binding = None
+        self._keep = []
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _shapes(entries):
+    return [[int(d) for d in shape] for entry in entries for shape in entry.values()]
+
+
+def noise(shape, seed):
+    """Seeded uniform noise, float32 in [0, 1)."""
+    return np.random.RandomState(seed).random_sample(shape).astype(np.float32)

@@ -1,0 +1,160 @@
+"""A runtime in the worker process: builds the network, has it measured, traces kernels back to operators."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from edgeprof.backends.base import Stop
+from edgeprof.errors import BackendError, WorkerError
+from edgeprof.nets.build import IR_VERSION, OPSET, model_bytes
+from edgeprof.nets.operators import net_operators, total_macs
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.breakdown import Kernel, match_events, midmean, trace
+from edgeprof.timing.measurement import KernelTimes, Round
+from edgeprof.timing.process import Worker
+
+CHAIN = 40  # kernels in the network that prices one profile event
+PROFILE_S = 0.2
+SLOWEST_MACS_PER_S = 1e8  # a network slower than this counts as hung
+
+
+class RuntimeBackend:
+    """Executes networks with the worker's driver module ``driver`` and the runtime's ``providers``."""
+
+    simulated = False
+
+    def __init__(
+        self,
+        name: str,
+        driver: str,
+        providers: tuple[str, ...],
+        launches: tuple[str, ...],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.launches = launches
+        self._providers = providers
+        self._worker = Worker(driver, environment)
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeprof-")
+        self._facts: dict[str, Any] = {}
+        self._traces: dict[str, tuple[Kernel, ...]] = {}
+        self._event_us: dict[int, float] = {}
+
+    def runtime(self) -> str:
+        facts = self.facts()
+        return f"{facts['runtime']} {facts['runtime_version']}"
+
+    def facts(self) -> dict[str, Any]:
+        if not self._facts:
+            self._facts = self._worker.ask({"do": "describe"}, timeout_s=60)
+            missing = [p for p in self._providers if p not in self._facts["providers"]]
+            if missing:
+                raise BackendError(f"this {self._facts['runtime']} has no {missing[0]}", "install the matching extra")
+        return {**self._facts, "event_us": dict(self._event_us)}
+
+    def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
+        event_us = self._event_cost(case.threads)
+        key = case.key()
+        path = Path(self._folder.name) / "model.onnx"
+        path.write_bytes(model_bytes(case.net, case.batch))
+        timeout = 60 + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
+        answer = self._ask(path, case.threads, dict(case.provider_options), stop, tiles, key not in self._traces, timeout)
+        operators = net_operators(case.net, case.batch)
+        if "graph" in answer:
+            graph = onnx.load_model_from_string(base64.b64decode(answer["graph"])).graph
+            self._traces[key] = trace(graph, operators)
+        runs = np.asarray(answer["runs_ns"], np.int64)
+        kernels = tuple(
+            KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
+            for kernel, event in match_events(self._traces[key], operators, answer["kernels"])
+        )
+        return Round(
+            number=number,
+            status="ok",
+            runs_ns=runs,
+            repeats=answer["repeats"],
+            stopped=answer["stopped"],
+            half_width=answer["half_width"],
+            load_ms=answer["load_ms"],
+            first_run_ms=answer["first_ns"] / 1e6,
+            host_ms=float(np.median(answer["host_ns"])) / 1e6,
+            profiled_us=tuple(answer["profiled_us"]),
+            kernels=kernels,
+            event_us=event_us,
+            telemetry={"memory_mib": answer["memory_mib"], "counters": answer["counters"]},
+            warnings=_warnings(runs, kernels, answer["stopped"]),
+        )
+
+    def restart(self) -> None:
+        self._worker.close()
+
+    def close(self) -> None:
+        self._worker.close()
+        self._folder.cleanup()
+
+    def _event_cost(self, threads: int) -> float:
+        """What the profiler adds to each kernel's time (µs), from a chain of the smallest kernels there are: their
+        profiled sum against the plain latency of the same chain."""
+        if threads not in self._event_us:
+            path = Path(self._folder.name) / "chain.onnx"
+            path.write_bytes(chain_bytes(CHAIN))
+            answer = self._ask(path, threads, {}, Stop(max_s=0.5), None, False, 60)
+            latency = float(np.median(answer["runs_ns"])) / 1e3
+            kernels = sum(midmean(event["us"]) for event in answer["kernels"])
+            self._event_us[threads] = max((kernels - latency) / len(answer["kernels"]), 0.0)
+        return self._event_us[threads]
+
+    def _ask(
+        self,
+        model: Path,
+        threads: int,
+        options: Mapping[str, str],
+        stop: Stop,
+        tiles: Path | None,
+        graph: bool,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        answer = self._worker.ask(
+            {
+                "do": "measure",
+                "model": str(model),
+                "threads": threads,
+                "providers": list(self._providers),
+                "options": dict(options),
+                "stop": stop.as_dict(),
+                "input": str(tiles) if tiles else None,
+                "seed": 0,
+                "profile_s": PROFILE_S,
+                "graph": graph,
+            },
+            timeout_s,
+        )
+        if not answer.get("kernels"):
+            raise WorkerError("the profile has no kernels", "the runtime was built without profiling")
+        return answer
+
+
+def _warnings(runs: Any, kernels: tuple[KernelTimes, ...], stopped: str) -> tuple[str, ...]:
+    found = ["target-missed"] if stopped == "time" else []
+    latency_us = float(np.median(runs)) / 1e3
+    if latency_us >= 1000 and abs(sum(midmean(k.us) for k in kernels) / latency_us - 1) > 0.1:
+        found.append("coverage")
+    return tuple(found)
+
+
+def chain_bytes(length: int) -> bytes:
+    """A chain of ``length`` negations of one number: nothing but the cost of starting kernels."""
+    nodes = [helper.make_node("Neg", [f"v{i}"], [f"v{i + 1}"], name=f"neg{i}") for i in range(length)]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("v0", f"v{length}")]
+    graph = helper.make_graph(nodes, "chain", values[:1], values[1:])
+    model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

@@ -1,0 +1,1 @@
+"""Where networks run: board files, and what is detected of this machine."""

@@ -1,0 +1,52 @@
+"""One root error; each subclass is one kind of trouble.
+
+Every error carries two lines for the person who meets it: what is wrong, and how to mend it. The command
+line prints them as ``error: …`` and ``hint: …`` and ends with status 2.
+"""
+
+from __future__ import annotations
+
+
+class EdgeprofError(Exception):
+    """Root of everything that edgeprof raises on purpose.
+
+    :param message: what is wrong, one line.
+    :param hint: how to mend it, one line.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = " ".join(message.split())
+        self.hint = " ".join(hint.split())
+
+
+class SpecError(EdgeprofError):
+    """A network, sweep, board, form, law or expression that cannot be accepted as written."""
+
+
+class CatalogueError(EdgeprofError):
+    """A name that is in no catalogue, or a file that cannot be read."""
+
+
+class TilesError(EdgeprofError):
+    """Input tiles that cannot be read or do not fit the network."""
+
+
+class StoreError(EdgeprofError):
+    """A database that cannot be opened, read or written."""
+
+
+class BackendError(EdgeprofError):
+    """A runtime that is missing, or that cannot do what was asked."""
+
+
+class WorkerError(EdgeprofError):
+    """The measuring process crashed, hung or answered nonsense: it costs one case, not the sweep."""
+
+
+class FitError(EdgeprofError):
+    """Measurements from which the form cannot be fitted."""
+
+
+class DomainError(EdgeprofError):
+    """A law that cannot say anything about the network asked for."""

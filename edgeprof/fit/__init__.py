@@ -1,0 +1,1 @@
+"""Laws: forms and their expressions, regression on measurements, prediction, scores."""

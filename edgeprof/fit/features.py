@@ -1,0 +1,71 @@
+"""Features: the variables that terms are written in, as columns, for kernels and for whole networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprof.errors import DomainError
+from edgeprof.fit.expressions import Expression
+from edgeprof.fit.forms import KERNEL_VARIABLES
+from edgeprof.nets.spec import NetSpec
+
+Column = NDArray[np.float64]
+
+
+def machine_constants(machine: Mapping[str, Any], threads: int) -> dict[str, float]:
+    """``V`` float32 lanes, ``T`` threads, ``L1``, ``L2``, ``L3`` bytes of cache of a machine; a cache that is not known
+    is taken as large as the one before it."""
+    sizes = [machine.get(key) for key in ("l1d_kib", "l2_kib", "l3_kib")]
+    known: list[float] = []
+    for size in sizes:
+        known.append(size * 1024.0 if size else (known[-1] if known else 32 * 1024.0))
+    return {"V": float(machine.get("lanes", 4)), "T": float(threads), **dict(zip(("L1", "L2", "L3"), known, strict=True))}
+
+
+def net_values(net: NetSpec, batch: int) -> dict[str, float]:
+    """A network's own variables: ``t`` tile, ``C`` conv and ``F`` hidden FC layers, ``D`` depth, ``K`` kernel and ``N``
+    neurons (means over layers; 0 where there are none), ``B`` batch."""
+    return {
+        "t": net.tile,
+        "C": net.conv,
+        "F": net.fc,
+        "D": fmean(net.depth) if net.depth else 0.0,
+        "K": fmean(net.kernel) if net.kernel else 0.0,
+        "N": fmean(net.neurons) if net.neurons else 0.0,
+        "B": batch,
+    }
+
+
+def columns(rows: Sequence[Mapping[str, float]], constants: Mapping[str, float]) -> dict[str, Column]:
+    """Variables of ``rows`` as columns; only those that every row has. Constants are columns of one value."""
+    names = [n for n in (*KERNEL_VARIABLES, "t", "D", "F", "K", "k") if rows and all(n in row for row in rows)]
+    found = {n: np.array([row[n] for row in rows], np.float64) for n in names}
+    return {**found, **{n: np.full(len(rows), value) for n, value in constants.items() if n not in found}}
+
+
+def design(
+    terms: Sequence[Expression], definitions: Mapping[str, Expression], values: Mapping[str, Column], count: int
+) -> NDArray[np.float64]:
+    """Terms as columns: [count, number of terms].
+
+    :raises DomainError: where a term is negative or not finite, which a latency cannot be.
+    """
+    known: dict[str, Any] = dict(values)
+    needed = set().union(*(t.names for t in terms)) if terms else set()
+    for name, expression in reversed(definitions.items()):
+        if name in needed:
+            needed |= expression.names
+    for name, expression in definitions.items():
+        if name in needed:
+            known[name] = np.broadcast_to(expression.evaluate(known), (count,))
+    found = np.empty((count, len(terms)))
+    for j, term in enumerate(terms):
+        found[:, j] = term.evaluate(known)
+        if not np.isfinite(found[:, j]).all() or (found[:, j] < 0).any():
+            raise DomainError(f"the term {term.text} is negative or not finite here", "correct the form")
+    return found

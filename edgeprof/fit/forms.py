@@ -1,0 +1,123 @@
+"""Form: a hypothesis of which terms make up the latency. Reads ``fit/forms/*.toml``.
+
+A form of scope ``kernel`` has terms in the dimensions of one kernel and is summed over the kernels of a run; a form of
+scope ``net`` has terms in NetSpec's own variables, and each group is the sum over the kernels of its kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeprof import catalogue
+from edgeprof.errors import SpecError
+from edgeprof.fit.expressions import Expression, as_text, parse
+from edgeprof.nets.spec import first_problem
+
+# What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
+# V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache.
+CONSTANTS = ("V", "T", "L1", "L2", "L3")
+KERNEL_VARIABLES = ("B", "C", "M", "H", "W", "Hi", "Wi", "Kh", "Kw", "S", "P", "G", "R", "N", "X", "Y", *CONSTANTS)
+# … and a network's: t tile, D depth, C conv layers, N neurons, F hidden FC layers, K kernel, B batch, k kernels in a run.
+NET_VARIABLES = ("t", "D", "C", "N", "F", "K", "B", "k", *CONSTANTS)
+
+Term = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Group(BaseModel):
+    """Kernels priced alike: ``kinds`` are shell patterns of kernel kinds, ``terms`` what a kernel's time is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    kinds: tuple[str, ...]
+    terms: Annotated[tuple[Term, ...], Field(min_length=1, max_length=64)]
+
+    def covers(self, kind: str) -> bool:
+        """True where a kernel of ``kind`` belongs to this group."""
+        return any(fnmatchcase(kind, pattern) for pattern in self.kinds)
+
+
+class Form(BaseModel):
+    """A form file. ``define`` names pieces that terms use; they are expressions too, each may use those before it.
+
+    ``unit`` says what the coefficients are per: a ``run`` (one batch) or a ``tile``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    about: str = ""
+    scope: Literal["kernel", "net"]
+    unit: Literal["run", "tile"] = "run"
+    define: Mapping[str, str] = {}
+    group: Annotated[tuple[Group, ...], Field(min_length=1, max_length=64)]
+    overhead: tuple[Term, ...] = ("1",)
+
+    def model_post_init(self, _: Any) -> None:
+        names = [g.name for g in self.group]
+        if len(set(names)) < len(names):
+            raise SpecError(f"form '{self.name}' has two groups of one name", "call each group differently")
+        for term in self.overhead:
+            parse(term, NET_VARIABLES)
+        assert self.expressions is not None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names that terms may use, definitions apart."""
+        return KERNEL_VARIABLES if self.scope == "kernel" else NET_VARIABLES
+
+    @cached_property
+    def definitions(self) -> dict[str, Expression]:
+        """Defined names in order."""
+        found: dict[str, Expression] = {}
+        for name, text in self.define.items():
+            if not name.isidentifier() or name in self.variables:
+                raise SpecError(f"form '{self.name}': '{name}' cannot be defined", "use a new name of letters")
+            found[name] = parse(text, (*self.variables, *found))
+        return found
+
+    @cached_property
+    def expressions(self) -> dict[str, tuple[Expression, ...]]:
+        """Parsed terms by group."""
+        allowed = (*self.variables, *self.definitions)
+        return {g.name: tuple(parse(term, allowed) for term in g.terms) for g in self.group}
+
+    def group_of(self, kind: str) -> Group | None:
+        """The first group that covers ``kind``."""
+        return next((g for g in self.group if g.covers(kind)), None)
+
+
+def term_text(term: str, names: tuple[str, ...]) -> str:
+    """A term as people read it: ``B·H·W·K²``."""
+    return as_text(parse(term, names))
+
+
+def parse_form(data: Mapping[str, Any], source: str) -> Form:
+    """A form from the content of its file.
+
+    :raises SpecError: with the key or the term that is wrong.
+    """
+    version = data.get("version", 1)
+    if isinstance(version, int) and version > 1:
+        raise SpecError(f"{source} has version {version}; this edgeprof reads 1", "upgrade edgeprof")
+    try:
+        return Form(**data)
+    except ValidationError as error:
+        raise SpecError(f"{source}: {first_problem(error)}", "see fit/README.md and the shipped forms") from None
+    except TypeError as error:
+        raise SpecError(f"{source}: {error}", "see fit/README.md and the shipped forms") from None
+
+
+def read_form(name: str) -> Form:
+    """The form called ``name``, or in the file of that name.
+
+    :raises CatalogueError: no such form. :raises SpecError: the file is wrong.
+    """
+    path = catalogue.find("forms", name)
+    return parse_form({"name": path.stem, **catalogue.parse_toml(catalogue.read_text(path), str(path))}, str(path))

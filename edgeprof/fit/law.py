@@ -1,0 +1,340 @@
+"""Law: a form with fitted coefficients, their uncertainty, validity domain and provenance; and what it predicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeprof import catalogue
+from edgeprof.errors import DomainError, SpecError
+from edgeprof.fit.expressions import Expression, parse
+from edgeprof.fit.features import columns, design, net_values
+from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.fit.rules import KernelRules, Planned, Rule
+from edgeprof.nets.operators import net_operators
+from edgeprof.nets.spec import NetSpec, first_problem
+
+VERSION = 1
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+LEVEL = 0.9
+
+
+class Term(BaseModel):
+    """A term of a law: its expression, its coefficient (ms) with standard error, and a note where it needs one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+    coefficient: Annotated[Finite, Field(ge=0)]
+    standard_error: Finite | None = None
+    note: str = ""
+
+
+class LawGroup(BaseModel):
+    """Kernels priced alike: their terms, their part of the time of the networks seen, and what the data did not tell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kinds: tuple[str, ...]
+    terms: tuple[Term, ...]
+    share: Finite | None = None
+    note: str = ""
+    covariance: tuple[tuple[Finite, ...], ...] = ()
+
+
+class Law(BaseModel):
+    """A law file. Coefficients are in ms per ``unit`` (``run`` or ``tile``). ``domain`` has per knob the least and
+    greatest value seen, or the choices; ``conformal`` the sorted absolute log errors on networks held out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    name: str
+    about: str = ""
+    board: str
+    machine: Mapping[str, Any] = {}
+    backend: str
+    runtime: str
+    threads: int | None = None
+    precision: str = "fp32"
+    launch: str = "blocking"
+    simulated: bool = False
+    form: str
+    scope: Literal["kernel", "net"]
+    unit: Literal["run", "tile"]
+    define: Mapping[str, str] = {}
+    groups: tuple[LawGroup, ...]
+    overhead: tuple[Term, ...]
+    rules: Mapping[str, Mapping[str, Any]] = {}
+    constants: Mapping[str, Finite] = {}
+    domain: Mapping[str, tuple[Any, ...]]
+    family: Mapping[str, Any] = {}
+    conformal: tuple[Finite, ...] = ()
+    scores: Mapping[str, Any] = {}
+    sweeps: tuple[Mapping[str, Any], ...] = ()
+    networks: int = 0
+    noise_pct: Finite | None = None
+    date: str = ""
+    source: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def model_post_init(self, _: Any) -> None:
+        assert self.parsed is not None  # every expression is read when the law is
+        assert self.kernel_rules is not None
+
+    @cached_property
+    def as_form(self) -> Form:
+        """The form that this law is a fit of."""
+        return Form(
+            name=self.form,
+            scope=self.scope,
+            unit=self.unit,
+            define=self.define,
+            group=tuple(Group(name=g.name, kinds=g.kinds, terms=tuple(t.text for t in g.terms)) for g in self.groups),
+            overhead=tuple(t.text for t in self.overhead),
+        )
+
+    @cached_property
+    def parsed(self) -> tuple[Expression, ...]:
+        """The terms of the overhead; the groups' are :attr:`as_form`'s."""
+        assert self.as_form.expressions is not None
+        return tuple(parse(t.text, NET_VARIABLES) for t in self.overhead)
+
+    @cached_property
+    def kernel_rules(self) -> KernelRules:
+        """The rules by which operators become kernels."""
+        try:
+            return KernelRules(
+                *({k: Rule.from_dict(v) for k, v in self.rules.get(part, {}).items()} for part in ("operators", "between"))
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SpecError(f"law '{self.name}': a kernel rule is wrong: {error}", "fit the law again") from None
+
+    def interval(self, latency_ms: float, level: float) -> tuple[float, float] | None:
+        """The conformal interval of a latency at ``level``; None where the law has no errors to judge by, or too few
+        for the level (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005)."""
+        n = len(self.conformal)
+        rank = math.ceil((n + 1) * level)
+        if n == 0 or rank > n:
+            return None
+        q = math.exp(self.conformal[rank - 1])
+        return latency_ms / q, latency_ms * q
+
+
+@dataclass(frozen=True)
+class KernelPrice:
+    """What a law says of one kernel, ms per run."""
+
+    kind: str
+    name: str
+    ms: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a law says of one network at one batch; times in ms per run. ``outside`` tells what is out of the domain."""
+
+    net: NetSpec
+    batch: int
+    latency_ms: float
+    kernels: tuple[KernelPrice, ...]
+    overhead_ms: float
+    interval_ms: tuple[float, float] | None
+    level: float
+    outside: tuple[Mapping[str, Any], ...]
+
+    @property
+    def in_domain(self) -> bool:
+        """True where the network is like those the law was fitted on."""
+        return not self.outside
+
+    @property
+    def ms_per_tile(self) -> float:
+        """Time of one tile."""
+        return self.latency_ms / self.batch
+
+    @property
+    def tiles_per_ms(self) -> float:
+        """Throughput."""
+        return self.batch / self.latency_ms
+
+
+def predict(law: Law, net: NetSpec, batch: int, level: float = LEVEL) -> Prediction:
+    """The latency of ``net`` at ``batch`` by ``law``, kernel by kernel.
+
+    :raises DomainError: where the law has nothing to say.
+    """
+    return predict_many(law, [(net, batch)], level)[0]
+
+
+def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = LEVEL) -> list[Prediction]:
+    """:func:`predict` for many networks at once."""
+    prices = _by_kernel(law, nets) if law.scope == "kernel" else _by_net(law, nets)
+    scale = np.array([batch if law.unit == "tile" else 1 for _, batch in nets], np.float64)
+    rows = [{**net_values(net, batch), "k": float(len(p))} for (net, batch), p in zip(nets, prices, strict=True)]
+    values = columns(rows, law.constants)
+    fixed = design(law.parsed, {}, values, len(nets)) @ np.array([t.coefficient for t in law.overhead]) * scale
+    found = []
+    for (net, batch), kernels, overhead in zip(nets, prices, fixed, strict=True):
+        latency = math.fsum([overhead, *(k.ms for k in kernels)])
+        if not latency > 0:
+            raise DomainError(f"law '{law.name}' gives no time at all for {net.label()}", "fit it on such networks")
+        found.append(
+            Prediction(
+                net=net,
+                batch=batch,
+                latency_ms=latency,
+                kernels=tuple(kernels),
+                overhead_ms=float(overhead),
+                interval_ms=law.interval(latency, level),
+                level=level,
+                outside=outside(law, net, batch),
+            )
+        )
+    return found
+
+
+def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
+    """One kernel per group, for a law in the network's own variables."""
+    form = law.as_form
+    values = columns([net_values(net, batch) for net, batch in nets], law.constants)
+    found: list[list[KernelPrice]] = [[] for _ in nets]
+    for group in law.groups:
+        x = design(form.expressions[group.name], form.definitions, values, len(nets))
+        ms = x @ np.array([t.coefficient for t in group.terms])
+        for own, value, (_, batch) in zip(found, ms, nets, strict=True):
+            own.append(KernelPrice(group.name, group.name, float(value) * (batch if law.unit == "tile" else 1)))
+    return found
+
+
+def _by_kernel(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
+    """The kernels that the law's rules expect, each priced by its group."""
+    form = law.as_form
+    plans = [law.kernel_rules.plan(net_operators(net, batch)) for net, batch in nets]
+    by_group: dict[str, list[tuple[int, int, Planned]]] = {}
+    for i, plan in enumerate(plans):
+        for j, kernel in enumerate(plan):
+            group = form.group_of(kernel.kind)
+            if group is not None:
+                by_group.setdefault(group.name, []).append((i, j, kernel))
+    ms = [np.zeros(len(plan)) for plan in plans]
+    for group in law.groups:
+        rows = by_group.get(group.name, [])
+        if not rows:
+            continue
+        prices = group_ms(law, group, [kernel.dims for _, _, kernel in rows])
+        for (i, j, _), price in zip(rows, prices, strict=True):
+            ms[i][j] = price
+    return [
+        [KernelPrice(k.kind, k.name, float(v)) for k, v in zip(plan, own, strict=True)]
+        for plan, own in zip(plans, ms, strict=True)
+    ]
+
+
+def group_ms(law: Law, group: LawGroup, dims: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+    """Times (ms) of kernels with these dimensions."""
+    form = law.as_form
+    x = design(form.expressions[group.name], form.definitions, columns(dims, law.constants), len(dims))
+    return np.asarray(x @ np.array([t.coefficient for t in group.terms]), dtype=np.float64)
+
+
+# --- domain
+
+
+def knobs(net: NetSpec, batch: int) -> dict[str, tuple[Any, ...]]:
+    """Every knob of a network with the values that its layers have."""
+    found = {k: v if isinstance(v, tuple) else (v,) for k, v in net.model_dump().items()}
+    return {**found, "batch": (batch,)}
+
+
+def domain_of(nets: Sequence[tuple[NetSpec, int]]) -> dict[str, tuple[Any, ...]]:
+    """Per knob the least and greatest value of ``nets``; for padding the choices."""
+    seen: dict[str, set[Any]] = {}
+    for net, batch in nets:
+        for knob, values in knobs(net, batch).items():
+            seen.setdefault(knob, set()).update(values)
+    return {
+        knob: tuple(sorted(values, key=str)) if knob == "padding" else (min(values), max(values))
+        for knob, values in seen.items()
+        if values
+    }
+
+
+def outside(law: Law, net: NetSpec, batch: int) -> tuple[Mapping[str, Any], ...]:
+    """What of a network is out of the law's domain: knob, value, and what was seen."""
+    found: list[Mapping[str, Any]] = []
+    for knob, values in knobs(net, batch).items():
+        seen = law.domain.get(knob)
+        if seen is None:
+            continue
+        for value in dict.fromkeys(values):
+            if knob == "padding":
+                inside = value in seen
+            else:
+                inside = seen[0] <= value <= seen[1]
+            if not inside:
+                found.append({"what": knob, "value": value, "seen": list(seen)})
+    return tuple(found)
+
+
+# --- files
+
+
+def parse_law(text: str, source: str) -> Law:
+    """A law from the text of its file.
+
+    :raises SpecError: no JSON, a newer version, a missing or wrong key, an expression that is not allowed.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{source} is not JSON: {error}", "edgeprof fit --out writes laws") from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{source} is no law", "edgeprof fit --out writes laws")
+    version = data.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise SpecError(f"{source} is a law of version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof")
+    try:
+        return Law(**data)
+    except ValidationError as error:
+        raise SpecError(f"{source}: {first_problem(error)}", "edgeprof fit --out writes laws") from None
+    except (TypeError, RecursionError) as error:
+        raise SpecError(f"{source}: {error}", "edgeprof fit --out writes laws") from None
+
+
+def read_law(name: str) -> Law:
+    """The law called ``name``, or in the file of that name.
+
+    :raises CatalogueError: no such law. :raises SpecError: the file is wrong.
+    """
+    path = catalogue.find("laws", name)
+    return parse_law(catalogue.read_text(path), str(path))
+
+
+def law_json(law: Law) -> str:
+    """The text of a law's file."""
+    return json.dumps(law.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+
+def write_law(law: Law, path: Path) -> None:
+    """Write a law's file, whole or not at all.
+
+    :raises SpecError: where it cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(law_json(law), "utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SpecError(f"cannot write {path}: {error.strerror}", "give another file with --out") from None

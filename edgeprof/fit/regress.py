@@ -1,0 +1,88 @@
+"""Robust regression with non-negative coefficients that minimises the error of the logarithm."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+SCALE = 0.05  # residuals of the logarithm beyond this are weighed down
+ITERATIONS = 40
+TOLERANCE = 1e-9
+ALIKE = 0.999_999  # cosine of two columns that no data tell apart
+
+
+def fit_log(columns: Matrix, target: Vector, weights: Vector | None = None) -> Vector:
+    """Coefficients c ≥ 0 that minimise Σ wᵢ ρ(log(columnsᵢ·c) − log targetᵢ), ρ the pseudo-Huber loss.
+
+    Gauss–Newton with iterated weights; each step is a non-negative least-squares problem (Lawson and Hanson, Solving
+    Least Squares Problems, 1974, ch. 23, by SciPy). Rows whose columns are all zero tell nothing and are left out.
+
+    :param columns: [n, m], non-negative. :param target: [n], positive. :param weights: [n] or None.
+    """
+    use = (columns.max(axis=1, initial=0) > 0) & (target > 0)
+    found = np.zeros(columns.shape[1])
+    if not use.any():
+        return found
+    x, y = columns[use], target[use]
+    w = np.ones(len(y)) if weights is None else weights[use]
+    scale = np.array([np.median((x[:, j] / y)[x[:, j] > 0]) if (x[:, j] > 0).any() else 1.0 for j in range(x.shape[1])])
+    x = x / scale
+    w = np.sqrt(w / w.mean())
+    c = nnls(x / y[:, None] * w[:, None], w)[0]
+    best, best_loss = c, np.inf
+    for _ in range(ITERATIONS):
+        p = np.maximum(x @ c, 1e-9 * y)
+        residual = np.log(p / y)
+        loss = float(np.sum(w**2 * (np.sqrt(1 + (residual / SCALE) ** 2) - 1)))
+        if loss < best_loss:
+            best, gain = c, best_loss - loss
+            best_loss = loss
+            if gain < TOLERANCE * max(best_loss, 1):
+                break
+        robust = w / (1 + (residual / SCALE) ** 2) ** 0.25
+        step = nnls(x / p[:, None] * robust[:, None], (1 - np.clip(residual, -0.5, 0.5)) * robust)[0]
+        c = c + (1.0 if loss <= best_loss else 0.5) * (step - c)
+    found[:] = best / scale
+    return found
+
+
+def fit_linear(columns: Matrix, target: Vector, weights: Vector) -> Vector:
+    """Coefficients c ≥ 0 that minimise Σ wᵢ ρ(columnsᵢ·c − targetᵢ): for targets that may be negative."""
+    c = np.zeros(columns.shape[1])
+    robust = weights.copy()
+    for _ in range(20):
+        c = nnls(columns * robust[:, None], target * robust)[0]
+        residual = (columns @ c - target) * weights
+        robust = weights / (1 + (residual / SCALE) ** 2) ** 0.25
+    return c
+
+
+def resample(
+    columns: Matrix, target: Vector, weights: Vector | None, owners: NDArray[np.int64], repeats: int, seed: int
+) -> Matrix:
+    """Coefficients of ``repeats`` fits on resampled networks (all rows of an owner together): [repeats, m].
+
+    Bootstrap by groups: Davison and Hinkley, Bootstrap Methods and their Application, 3.8.
+    """
+    rng = np.random.default_rng(seed)
+    unique = np.unique(owners)
+    rows = {owner: np.flatnonzero(owners == owner) for owner in unique}
+    found = []
+    for _ in range(repeats):
+        drawn = np.concatenate([rows[o] for o in rng.choice(unique, len(unique))])
+        found.append(fit_log(columns[drawn], target[drawn], None if weights is None else weights[drawn]))
+    return np.array(found)
+
+
+def alike(columns: Matrix, target: Vector) -> list[tuple[int, int]]:
+    """Pairs of columns that the data cannot tell apart: they are proportional where it matters."""
+    unit = columns / target[:, None]
+    norm = np.linalg.norm(unit, axis=0)
+    unit = unit / np.where(norm > 0, norm, 1)
+    cosines = unit.T @ unit
+    m = columns.shape[1]
+    return [(i, j) for i in range(m) for j in range(i + 1, m) if cosines[i, j] > ALIKE and norm[i] > 0]

@@ -1,0 +1,83 @@
+"""Scores: how far predictions are from measurements, on networks that the law never saw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network measured and predicted; ``floor_ms`` is the sum of its measured kernels; times in ms per run."""
+
+    net: str
+    batch: int
+    measured_ms: float
+    predicted_ms: float
+    low_ms: float | None
+    high_ms: float | None
+    noise_pct: float | None = None
+    floor_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share in percent with its Wilson 95 % interval."""
+
+    pct: float
+    low_pct: float
+    high_pct: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Errors in percent of the measured latency. ``noise_pct`` is the median spread of a network's rounds over their
+    minimum; ``floor_mape_pct`` the error of the sum of measured kernels, which no law of kernels can beat."""
+
+    nets: int
+    mape_pct: float
+    mdape_pct: float
+    p95_ape_pct: float
+    bias_pct: float
+    within_5_pct: Share
+    within_10_pct: Share
+    covered_pct: float | None
+    level: float
+    noise_pct: float | None
+    floor_mape_pct: float | None
+    rows: tuple[Row, ...]
+
+
+def score(rows: Sequence[Row], level: float) -> Scores:
+    """The scores of ``rows`` (at least one)."""
+    measured = np.array([r.measured_ms for r in rows])
+    error = np.array([r.predicted_ms for r in rows]) / measured - 1
+    size = np.abs(error) * 100
+    covered = [r.low_ms <= r.measured_ms <= r.high_ms for r in rows if r.low_ms is not None and r.high_ms is not None]
+    noise = [r.noise_pct for r in rows if r.noise_pct is not None]
+    floor = [abs(r.floor_ms / r.measured_ms - 1) * 100 for r in rows if r.floor_ms]
+    return Scores(
+        nets=len(rows),
+        mape_pct=float(size.mean()),
+        mdape_pct=float(np.median(size)),
+        p95_ape_pct=float(np.percentile(size, 95)),
+        bias_pct=float(error.mean() * 100),
+        within_5_pct=wilson(int((size <= 5).sum()), len(rows)),
+        within_10_pct=wilson(int((size <= 10).sum()), len(rows)),
+        covered_pct=100 * sum(covered) / len(covered) if covered else None,
+        level=level,
+        noise_pct=float(np.median(noise)) if noise else None,
+        floor_mape_pct=float(np.mean(floor)) if floor else None,
+        rows=tuple(rows),
+    )
+
+
+def wilson(hits: int, total: int, z: float = 1.959964) -> Share:
+    """A share with its 95 % interval (Wilson, JASA 22, 1927)."""
+    p = hits / total
+    middle = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    return Share(100 * p, max(100 * (middle - half), 0.0), min(100 * (middle + half), 100.0))

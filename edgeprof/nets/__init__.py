@@ -1,0 +1,1 @@
+"""Networks: a NetSpec, the ONNX model built from it, and the operators of any ONNX model."""

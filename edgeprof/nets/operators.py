@@ -1,0 +1,188 @@
+"""The operators of any ONNX graph: dimensions, multiply-accumulates and bytes, by shape inference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import onnx
+from onnx import shape_inference
+
+from edgeprof.errors import SpecError
+from edgeprof.nets.build import build_model
+from edgeprof.nets.spec import NetSpec
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One node of an ONNX graph.
+
+    ``inputs`` and ``outputs`` are the shapes of its activations (parameters apart); ``producers`` names the
+    operators whose output it reads, in the order of its inputs. ``macs`` are multiply-accumulates per run,
+    bytes are per run too. ``dims`` are the numbers that laws are written in (see :func:`dims`).
+    """
+
+    name: str
+    op_type: str
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    producers: tuple[str, ...]
+    values: tuple[str, ...]
+    macs: int
+    parameters: int
+    parameter_bytes: int
+    activation_bytes: int
+    dims: Mapping[str, float]
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.op_type, self.inputs, self.outputs))
+
+
+def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
+    """Every node of ``model`` in graph order, with dimensions found by ONNX shape inference.
+
+    :raises SpecError: where a shape that matters is unknown (a dynamic axis, an operator outside ONNX).
+    """
+    try:
+        graph = shape_inference.infer_shapes(model, strict_mode=False, data_prop=True).graph
+    except Exception as error:
+        raise SpecError(f"shape inference failed: {error}", "check the file with onnx.checker") from error
+    shapes: dict[str, Shape] = {}
+    sizes: dict[str, int] = {}
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        tensor = info.type.tensor_type
+        if tensor.HasField("shape"):
+            dims_ = tensor.shape.dim
+            if all(d.HasField("dim_value") for d in dims_):
+                shapes[info.name] = tuple(d.dim_value for d in dims_)
+                sizes[info.name] = _item_bytes(tensor.elem_type)
+    parameters = {t.name: t for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constant = node.attribute[0].t
+            parameters[node.output[0]] = onnx.TensorProto(
+                name=node.output[0], dims=constant.dims, data_type=constant.data_type
+            )
+    producers: dict[str, str] = {}
+    found: list[Operator] = []
+    for index, node in enumerate(graph.node):
+        name = node.name or f"{node.op_type}_{index}"
+        producers.update(dict.fromkeys(node.output, name))
+        if node.op_type == "Constant":
+            continue
+        activations = [v for v in node.input if v and v not in parameters]
+        unknown = [v for v in (*activations, *node.output) if v and v not in shapes]
+        if unknown:
+            raise SpecError(
+                f"operator {name} ({node.op_type}): the shape of '{unknown[0]}' is unknown",
+                "give every dynamic axis a size, and use only operators that ONNX defines",
+            )
+        weights = [parameters[v] for v in node.input if v in parameters]
+        outputs = tuple(shapes[v] for v in node.output if v)
+        inputs = tuple(shapes[v] for v in activations)
+        found.append(
+            Operator(
+                name=name,
+                op_type=node.op_type,
+                inputs=inputs,
+                outputs=outputs,
+                producers=tuple(producers[v] for v in activations if v in producers),
+                values=tuple(node.output),
+                macs=_macs(node, inputs, outputs, weights),
+                parameters=sum(math.prod(w.dims) for w in weights),
+                parameter_bytes=sum(math.prod(w.dims) * _item_bytes(w.data_type) for w in weights),
+                activation_bytes=sum(
+                    math.prod(shapes[v]) * sizes[v] for v in (*activations, *node.output) if v
+                ),
+                dims=dims(node, inputs, outputs, weights),
+            )
+        )
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def net_operators(net: NetSpec, batch: int) -> tuple[Operator, ...]:
+    """The operators of ``net`` at ``batch``, without building its weights."""
+    return operators(build_model(net, batch, weights=False))
+
+
+def total_macs(net: NetSpec, batch: int) -> int:
+    """Multiply-accumulates of one run of ``net``."""
+    return sum(op.macs for op in net_operators(net, batch))
+
+
+def total_parameters(net: NetSpec) -> int:
+    """Weights and biases of ``net``."""
+    return sum(op.parameters for op in net_operators(net, 1))
+
+
+def dims(
+    node: onnx.NodeProto,
+    inputs: tuple[Shape, ...],
+    outputs: tuple[Shape, ...],
+    weights: list[onnx.TensorProto],
+) -> dict[str, float]:
+    """The numbers of an operator that laws are written in.
+
+    ``B`` batch; ``C`` channels in, ``M`` channels or columns out; ``H``, ``W`` output, ``Hi``, ``Wi`` input pixels;
+    ``Kh``, ``Kw`` kernel, ``S`` stride, ``G`` groups; ``P`` padding, both sides of a row, in pixels; for a matrix
+    product ``R`` rows, ``N`` inner and ``M`` columns; ``X`` elements in, ``Y`` elements out.
+    """
+    first, out = (inputs or ((),))[0], (outputs or ((),))[0]
+    found: dict[str, float] = {
+        "B": out[0] if out else 1,
+        "X": sum(math.prod(s) for s in inputs),
+        "Y": sum(math.prod(s) for s in outputs),
+    }
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type in ("Gemm", "MatMul"):
+        rows, inner, columns = _product(node, inputs, outputs, weights)
+        found |= {"R": rows, "N": inner, "M": columns}
+    elif len(out) == 4 and len(first) == 4:
+        found |= {"C": first[1], "Hi": first[2], "Wi": first[3], "M": out[1], "H": out[2], "W": out[3]}
+        kernel = attributes.get("kernel_shape") or (list(weights[0].dims[2:]) if weights else [1, 1])
+        if len(kernel) == 2:
+            pads = attributes.get("pads", [0, 0, 0, 0])
+            found |= {"Kh": kernel[0], "Kw": kernel[1], "S": attributes.get("strides", [1, 1])[0]}
+            found |= {"P": pads[1] + pads[3], "G": attributes.get("group", 1)}
+    elif out:
+        found["M"] = out[-1]
+    return found
+
+
+def _product(
+    node: onnx.NodeProto,
+    inputs: tuple[Shape, ...],
+    outputs: tuple[Shape, ...],
+    weights: list[onnx.TensorProto],
+) -> tuple[int, int, int]:
+    """Rows, inner size and columns of a matrix product; a stack of them counts as rows."""
+    out = outputs[0] or (1,)  # two vectors: a scalar
+    first = tuple(weights[0].dims) if weights and weights[0].name == node.input[0] else inputs[0]
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return math.prod(out[:-1]), first[0] if transposed else first[-1], out[-1]
+
+
+def _macs(
+    node: onnx.NodeProto,
+    inputs: tuple[Shape, ...],
+    outputs: tuple[Shape, ...],
+    weights: list[onnx.TensorProto],
+) -> int:
+    """Multiply-accumulates: products alone; biases, activations and pooling count none, as in the literature."""
+    if node.op_type in ("Conv", "ConvTranspose") and (weights or len(inputs) > 1):
+        shape = tuple(weights[0].dims) if weights else inputs[1]
+        pixels = outputs[0] if node.op_type == "Conv" else (inputs[0][0], shape[0], *inputs[0][2:])
+        return math.prod(pixels) * math.prod(shape[1:])
+    if node.op_type in ("Gemm", "MatMul") and outputs:
+        return math.prod(_product(node, inputs, outputs, weights))
+    return 0
+
+
+def _item_bytes(data_type: int) -> int:
+    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize) if data_type else 4

@@ -1,0 +1,331 @@
+"""Store: measurements on disk, one SQLite file. One transaction per measured round of a case, so that a kill at any
+moment loses at most the case under way. Nothing measured is deleted: a round measured again supersedes the old."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprof.boards.spec import Estimator
+from edgeprof.errors import StoreError
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import KernelTimes, Measurement, Round, measurement
+
+APPLICATION_ID = 0x65647072  # "edpr"
+VERSION = 1  # 1 (2026-11): first
+BUSY_S = 30.0
+SCHEMA = """
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, started TEXT NOT NULL, uid TEXT NOT NULL UNIQUE, facts TEXT NOT NULL
+);
+CREATE TABLE sweeps (uid TEXT PRIMARY KEY, spec TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE cases (
+    key TEXT PRIMARY KEY, identity TEXT NOT NULL, estimator TEXT NOT NULL, simulated INTEGER NOT NULL,
+    wanted INTEGER NOT NULL
+);
+CREATE TABLE rounds (
+    id INTEGER PRIMARY KEY, case_key TEXT NOT NULL REFERENCES cases(key), number INTEGER NOT NULL,
+    session TEXT NOT NULL, at TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, repeats INTEGER NOT NULL,
+    data BLOB NOT NULL, runs_ns BLOB NOT NULL, superseded INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX current_rounds ON rounds (case_key, number) WHERE superseded = 0;
+CREATE TABLE sentinels (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, at TEXT NOT NULL, name TEXT NOT NULL, latency_ms REAL NOT NULL,
+    load_1m REAL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    """A sentinel network measured at some moment of a session."""
+
+    session: str
+    at: str
+    name: str
+    latency_ms: float
+    load_1m: float | None
+
+
+def now() -> str:
+    """The present moment, UTC, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+class Store:
+    """An open database. Several processes may write to one file: each transaction waits for the others."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """:raises StoreError: the file is missing, cannot be written, is no edgeprof database or of a newer version."""
+        self.path = path
+        if not create and not path.is_file():
+            raise StoreError(f"no database {path}", f"measure one first: edgeprof sweep --db {path}")
+        with _clear_errors(path):
+            fresh = create and (not path.exists() or path.stat().st_size == 0)
+            target = str(path) if create else f"file:{_quoted(path)}?mode=rw"
+            try:
+                self._db = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, uri=not create)
+                self._db.execute("PRAGMA schema_version").fetchone()
+            except sqlite3.OperationalError:
+                if create:
+                    raise
+                self._db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True)
+            if fresh:
+                self._create()
+            self._check()
+
+    def _create(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        with self._transaction():
+            if self._db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+                return  # another process was first
+            for statement in SCHEMA.strip().split(";\n"):
+                self._db.execute(statement.rstrip(";"))
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _check(self) -> None:
+        self._db.execute("PRAGMA synchronous = FULL")
+        if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{self.path} is not an edgeprof database", "give another file with --db")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StoreError(f"{self.path} has version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _clear_errors(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # --- writing
+
+    def add_session(self, uid: str, facts: Mapping[str, Any]) -> None:
+        """Keep the circumstances of a run of ``sweep`` or ``validate``."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO sessions (started, uid, facts) VALUES (?, ?, ?)", (now(), uid, _json(facts))
+            )
+
+    def add_sweep(self, spec: Mapping[str, Any]) -> None:
+        """Keep what was asked for; the same sweep again is kept once."""
+        text = _json(spec)
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?)", (text, text, now()))
+
+    def add_cases(self, cases: Iterable[Case], estimator: Estimator, simulated: bool, wanted: int) -> None:
+        """Make the cases known; one that is known keeps the larger number of rounds wanted."""
+        rows = [(c.key(), _json(c.identity()), estimator, int(simulated), wanted) for c in cases]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO cases VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET wanted = max(wanted, excluded.wanted)",
+                rows,
+            )
+
+    def add_round(self, case: Case, measured: Round, session: str) -> None:
+        """Write one round in one transaction; an earlier round of that number is superseded."""
+        key = case.key()
+        with self._transaction():
+            self._supersede(key, measured.number)
+            self._db.execute(
+                "INSERT INTO rounds (case_key, number, session, at, status, reason, repeats, data, runs_ns)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, measured.number, session, now(), measured.status, measured.reason, measured.repeats)
+                + (_pack(measured), zlib.compress(measured.runs_ns.astype("<i8").tobytes(), 6)),
+            )
+
+    def supersede(self, cases: Iterable[Case]) -> None:
+        """Count nothing measured so far of ``cases``; the rows stay in the file."""
+        with self._transaction():
+            for case in cases:
+                self._supersede(case.key(), None)
+
+    def _supersede(self, key: str, number: int | None) -> None:
+        self._db.execute(
+            "UPDATE rounds SET superseded = 1 WHERE case_key = ? AND superseded = 0 AND number = coalesce(?, number)",
+            (key, number),
+        )
+
+    def add_sentinel(self, session: str, name: str, latency_ms: float, load_1m: float | None) -> None:
+        """Keep one reading of a sentinel."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO sentinels (session, at, name, latency_ms, load_1m) VALUES (?, ?, ?, ?, ?)",
+                (session, now(), name, latency_ms, load_1m),
+            )
+
+    # --- reading
+
+    def done(self) -> set[tuple[str, int]]:
+        """(case, round) of everything that was measured with success."""
+        with _clear_errors(self.path):
+            rows = self._db.execute("SELECT case_key, number FROM rounds WHERE superseded = 0 AND status = 'ok'")
+            return {(key, number) for key, number in rows}
+
+    def sweeps(self) -> list[dict[str, Any]]:
+        """The sweeps that were asked for, oldest first."""
+        with _clear_errors(self.path):
+            return [json.loads(text) for (text,) in self._db.execute("SELECT spec FROM sweeps ORDER BY at, rowid")]
+
+    def sentinels(self) -> list[Sentinel]:
+        """Every reading of a sentinel, oldest first."""
+        with _clear_errors(self.path):
+            rows = self._db.execute("SELECT session, at, name, latency_ms, load_1m FROM sentinels ORDER BY id")
+            return [Sentinel(*row) for row in rows]
+
+    def measurements(self) -> list[Measurement]:
+        """Every case that was measured or failed, in the order first asked for."""
+        with _clear_errors(self.path):
+            facts = {uid: json.loads(text) for uid, text in self._db.execute("SELECT uid, facts FROM sessions")}
+            rounds: dict[str, list[Round]] = {}
+            for row in self._db.execute(
+                "SELECT case_key, number, status, reason, repeats, data, runs_ns, session FROM rounds"
+                " WHERE superseded = 0 ORDER BY number"
+            ):
+                rounds.setdefault(row[0], []).append(_unpack(row[1:7], facts.get(row[7], {})))
+            cases = self._db.execute("SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid")
+            return [
+                measurement(Case(**_case(identity)), rounds[key], estimator, wanted, bool(simulated))
+                for key, identity, estimator, simulated, wanted in cases.fetchall()
+                if key in rounds
+            ]
+
+    def copy_into(self, target: Store) -> tuple[int, int]:
+        """Add everything of this database to ``target``: (rounds added, rounds that were there already).
+
+        Where both measured the same round of the same case, the target's stays current and the other is kept beside it.
+        """
+        added = kept = 0
+        with _clear_errors(self.path), target._transaction():
+            for table in ("sessions", "sweeps", "cases"):
+                columns = ("started, uid, facts", "uid, spec, at", "key, identity, estimator, simulated, wanted")[
+                    ("sessions", "sweeps", "cases").index(table)
+                ]
+                marks = ", ".join("?" * len(columns.split(",")))
+                rows = self._db.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()
+                target._db.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", rows)
+            columns = "case_key, number, session, at, status, reason, repeats, data, runs_ns, superseded"
+            for row in self._db.execute(f"SELECT {columns} FROM rounds ORDER BY id").fetchall():
+                same = target._db.execute(
+                    "SELECT 1 FROM rounds WHERE case_key = ? AND number = ? AND session = ? AND at = ?", row[:4]
+                ).fetchone()
+                if same:
+                    kept += 1
+                    continue
+                current = target._db.execute(
+                    "SELECT id, status FROM rounds WHERE case_key = ? AND number = ? AND superseded = 0", row[:2]
+                ).fetchone()
+                superseded = row[9]
+                if current and not superseded:
+                    if current[1] == "failed" and row[4] == "ok":
+                        target._db.execute("UPDATE rounds SET superseded = 1 WHERE id = ?", current[:1])
+                    else:
+                        superseded = 1
+                target._db.execute(
+                    f"INSERT INTO rounds ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row[:9], superseded)
+                )
+                added += 1
+            rows = self._db.execute("SELECT session, at, name, latency_ms, load_1m FROM sentinels ORDER BY id")
+            for row in rows.fetchall():
+                if not target._db.execute("SELECT 1 FROM sentinels WHERE session = ? AND at = ?", row[:2]).fetchone():
+                    target._db.execute(
+                        "INSERT INTO sentinels (session, at, name, latency_ms, load_1m) VALUES (?, ?, ?, ?, ?)", row
+                    )
+        return added, kept
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _case(identity: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(identity)
+    return found
+
+
+def _pack(measured: Round) -> bytes:
+    """Everything of a round but its single runs, as compressed JSON."""
+    plain = {
+        "stopped": measured.stopped,
+        "half_width": measured.half_width if math.isfinite(measured.half_width) else None,
+        "load_ms": measured.load_ms,
+        "first_run_ms": measured.first_run_ms,
+        "host_ms": measured.host_ms,
+        "profiled_us": measured.profiled_us,
+        "kernels": [asdict(k) for k in measured.kernels],
+        "event_us": measured.event_us,
+        "telemetry": dict(measured.telemetry),
+        "warnings": measured.warnings,
+    }
+    return zlib.compress(json.dumps(plain).encode(), 6)
+
+
+def _unpack(row: tuple[Any, ...], environment: Mapping[str, Any]) -> Round:
+    number, status, reason, repeats, data, runs = row
+    plain = json.loads(zlib.decompress(data))
+    kernels = tuple(
+        KernelTimes(k["kind"], k["name"], tuple(k["operators"]), tuple(k["us"]), k["glue"]) for k in plain["kernels"]
+    )
+    return Round(
+        number=number,
+        status=status,
+        reason=reason,
+        repeats=repeats,
+        runs_ns=np.frombuffer(zlib.decompress(runs), "<i8").astype(np.int64),
+        kernels=kernels,
+        half_width=math.nan if plain["half_width"] is None else plain["half_width"],
+        profiled_us=tuple(plain["profiled_us"]),
+        warnings=tuple(plain["warnings"]),
+        environment=environment,
+        **{k: plain[k] for k in ("stopped", "load_ms", "first_run_ms", "host_ms", "event_us", "telemetry")},
+    )
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path.resolve()))
+
+
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    """SQLite's trouble as one line with a remedy."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, zlib.error, ValueError, KeyError) as error:
+        text = str(error)
+        hint = "give another file with --db, or restore a copy"
+        if "locked" in text or "busy" in text:
+            hint = "another process is writing to it: wait for it, or give another file with --db"
+        elif "full" in text or "No space" in text:
+            hint = "free some space and run the same command again: what was measured is kept"
+        elif "readonly" in text or "read-only" in text or "unable to open" in text or "Permission" in text:
+            hint = "its folder must exist and be writable: give another file with --db"
+        raise StoreError(f"database {path}: {text}", hint) from None

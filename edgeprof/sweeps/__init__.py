@@ -1,0 +1,1 @@
+"""What to measure: sweep files, and the cases they expand to."""

@@ -1,0 +1,58 @@
+"""Case: what is measured once, and what identifies it in a database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgeprof.nets.spec import NetSpec
+
+Launch = Literal["blocking", "async", "graph"]
+Precision = Literal["fp32"]
+
+
+class Workload(BaseModel):
+    """A network and how it is run; where it runs is not said. ``threads`` 0 means the board's physical cores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    net: NetSpec
+    batch: Annotated[int, Field(strict=True, ge=1, le=2**20)] = 1024
+    precision: Precision = "fp32"
+    threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 0
+    launch: Launch = "blocking"
+
+
+class Case(BaseModel):
+    """A network × batch × precision × threads × launch mode × power mode × provider options, on one board (a
+    machine of that kind) and one version of a backend's runtime. The sweep that asked for it is no part of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    net: NetSpec
+    batch: int
+    precision: str
+    threads: int
+    launch: str
+    power_mode: str | None = None
+    provider_options: tuple[tuple[str, str], ...] = ()
+    board: str
+    machine: str
+    backend: str
+    runtime: str
+    inputs: str = "noise"
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that tells this case from another, as plain values."""
+        return self.model_dump(mode="json")
+
+    def key(self) -> str:
+        """A short name of the identity: the first 20 hexadecimal digits of its SHA-256."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:20]
+
+    def label(self) -> str:
+        """A line for people."""
+        return f"{self.net.label()} · batch {self.batch}"

@@ -1,0 +1,188 @@
+"""SweepSpec: a named set of cases. Reads ``sweeps/*.toml``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from random import Random
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from edgeprof import catalogue
+from edgeprof.errors import SpecError
+from edgeprof.nets.spec import PER_CONV, PER_FC, NetSpec, first_problem, shown
+
+CASE_KNOBS = ("batch", "precision", "threads", "launch")
+KNOBS = (*NetSpec.model_fields, *CASE_KNOBS)
+PER_LAYER = (*PER_CONV, *PER_FC)
+RANGE = re.compile(r"^\s*(\d{1,12})\s*\.\.\s*(\d{1,12})\s*(log)?\s*$")
+
+Value = StrictInt | str | tuple[StrictInt | str, ...]
+Limit = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+
+
+class Range(BaseModel):
+    """Whole numbers from ``low`` to ``high``, both included, drawn evenly or evenly on a log scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: Limit
+    high: Limit
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Range:
+        if self.low > self.high:
+            raise ValueError(f"'{self.text()}' is no range: its low end is above its high end")
+        if self.log and self.low < 1:
+            raise ValueError(f"'{self.text()}' is no range: a log scale starts at 1 or above")
+        return self
+
+    def draw(self, rng: Random) -> int:
+        """One number."""
+        if not self.log:
+            return rng.randint(self.low, self.high)
+        drawn = math.exp(rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5)))
+        return min(max(round(drawn), self.low), self.high)
+
+    def text(self) -> str:
+        """As a sweep file writes it."""
+        return f"{self.low}..{self.high}{' log' if self.log else ''}"
+
+
+class Sample(BaseModel):
+    """A random sample: ``nets`` draws from ``seed``; each knob is a choice, a range or one value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nets: Annotated[int, Field(strict=True, ge=1, le=100_000)]
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+    max_macs: Annotated[float, Field(strict=True, gt=0)] | None = None
+    knobs: Mapping[str, Range | Annotated[tuple[StrictInt | str, ...], Field(min_length=1)]]
+
+
+class SweepSpec(BaseModel):
+    """A sweep file: what is fixed (``net``), a grid (``vary``) or a random sample (``sample``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    about: str = ""
+    net: Mapping[str, Value] = {}
+    vary: Mapping[str, tuple[Value, ...]] = {}
+    sample: Sample | None = None
+
+    @field_validator("sample", mode="before")
+    @classmethod
+    def _sample(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: value for key, value in given.items() if key in ("nets", "seed", "max_macs")}
+        knobs = given.get("knobs", {})  # as a dump has them; a file has them beside nets and seed
+        if not isinstance(knobs, Mapping):
+            raise ValueError(f"knobs: a table of knobs, not {shown(knobs)}")
+        rest = {key: value for key, value in given.items() if key not in own and key != "knobs"}
+        return {**own, "knobs": {key: parse_range(key, value) for key, value in {**knobs, **rest}.items()}}
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _vary(cls, given: Any) -> Any:
+        for key, values in given.items() if isinstance(given, Mapping) else ():
+            if not isinstance(values, list | tuple) or not values:
+                raise ValueError(f"vary.{key} needs a list of values, not {shown(values)}")
+        return given
+
+    def model_post_init(self, _: Any) -> None:
+        for section, knobs in (
+            ("net", self.net),
+            ("vary", self.vary),
+            ("sample", self.sample.knobs if self.sample else {}),
+        ):
+            for knob in knobs:
+                if knob not in KNOBS:
+                    raise SpecError(
+                        f"sweep '{self.name}': unknown key '{knob}' in [{section}]",
+                        f"known are {', '.join(KNOBS)}",
+                    )
+        if self.sample and self.vary:
+            raise SpecError(f"sweep '{self.name}' has both [vary] and [sample]", "write two sweep files")
+
+    def override(self, knobs: Mapping[str, tuple[Value, ...]]) -> SweepSpec:
+        """The same sweep with ``knobs`` (one or several values each) in place of what the file says of them."""
+        net = {k: v for k, v in self.net.items() if k not in knobs}
+        vary = {k: v for k, v in self.vary.items() if k not in knobs}
+        sample = self.sample
+        for knob, values in knobs.items():
+            if len(values) == 1:
+                net[knob] = values[0]
+            elif sample is None:
+                vary[knob] = values
+        if sample is not None:
+            kept = {k: v for k, v in sample.knobs.items() if k not in knobs}
+            choices: dict[str, Any] = {k: v for k, v in knobs.items() if len(v) > 1}
+            sample = sample.model_copy(update={"knobs": {**kept, **choices}})
+        return self.model_copy(update={"net": net, "vary": vary, "sample": sample})
+
+
+def parse_range(knob: str, value: Any) -> Range | tuple[int | str, ...]:
+    """What a sample may draw ``knob`` from: ``"a..b"``, ``"a..b log"``, a list (a choice), or one value.
+
+    :raises ValueError: where it is none of these.
+    """
+    if isinstance(value, Range):
+        return value
+    if isinstance(value, Mapping):
+        return Range.model_validate(value)
+    if isinstance(value, str) and ".." in value:
+        found = RANGE.match(value)
+        if not found or int(found[1]) > int(found[2]):
+            raise ValueError(f"{knob}: {shown(value)} is no range; write it as low..high or low..high log")
+        if found[3] and int(found[1]) < 1:
+            raise ValueError(f"{knob}: {shown(value)} is no range; a log scale starts at 1 or above")
+        return Range(low=int(found[1]), high=int(found[2]), log=bool(found[3]))
+    if isinstance(value, list | tuple):
+        if not value or not all(isinstance(v, int | str) and not isinstance(v, bool) for v in value):
+            raise ValueError(f"{knob}: a choice is a list of numbers or words, not {shown(value)}")
+        return tuple(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{knob}: a number, a word, a list or a range, not {shown(value)}")
+    return (value,)
+
+
+def parse_sweep(data: Mapping[str, Any], source: str) -> SweepSpec:
+    """A sweep from the content of its file.
+
+    :raises SpecError: with the key that is wrong.
+    """
+    version = data.get("version", 1)
+    if isinstance(version, int) and version > 1:
+        raise SpecError(f"{source} has version {shown(version)}; this edgeprof reads 1", "upgrade edgeprof")
+    try:
+        return SweepSpec(**{"name": "unnamed", **data})
+    except ValidationError as error:
+        raise SpecError(
+            f"{source}: {first_problem(error)}", "see sweeps/README.md and the shipped sweeps"
+        ) from None
+    except TypeError as error:
+        raise SpecError(f"{source}: {error}", "see sweeps/README.md and the shipped sweeps") from None
+
+
+def read_sweep(name: str) -> SweepSpec:
+    """The sweep called ``name``, or in the file of that name.
+
+    :raises CatalogueError: no such sweep. :raises SpecError: the file is wrong.
+    """
+    path = catalogue.find("sweeps", name)
+    data = catalogue.parse_toml(catalogue.read_text(path), str(path))
+    return parse_sweep({"name": path.stem, **data}, str(path))

@@ -1,0 +1,1 @@
+"""Timing a network: the worker process, its loop, statistics, kernel breakdown and the session of rounds."""

@@ -1,0 +1,151 @@
+"""Kernels: what the runtime really executed, traced back to the operators of the network.
+
+ONNX Runtime renames and merges nodes when it optimises (``conv1_relu_out_nchwc``, ``fused fc1``, ``ReorderOutput``). Its
+optimised graph tells which value a kernel makes and in which layout, and that leads back to the operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import onnx
+
+from edgeprof.errors import WorkerError
+from edgeprof.nets.operators import Operator
+
+NCHWC = "com.microsoft.nchwc"
+LAYOUT = frozenset({"ReorderInput", "ReorderOutput", "Transpose", "MemcpyToHost", "MemcpyFromHost", "Cast"})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of an optimised graph: ``kind`` (operator type and implementation), the runtime's own ``name``, and
+    the names of the ``operators`` it covers, in graph order; a kernel that only changes a layout (``glue``) names the
+    operator whose output it rewrites."""
+
+    kind: str
+    name: str
+    op_type: str
+    operators: tuple[str, ...]
+    glue: bool = False
+
+
+def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel, ...]:
+    """The kernels of an optimised ``graph`` of a network whose original ``operators`` are given, in graph order.
+
+    Every operator is covered by one kernel, or was removed together with its producer's work.
+
+    :raises WorkerError: a kernel that cannot be traced to any operator.
+    """
+    by_name = {op.name: op for op in operators}
+    maker = {value: op for op in operators for value in op.values}
+    covers: list[list[Operator]] = []
+    for node in graph.node:
+        if is_glue(node, by_name):
+            covers.append([])
+            continue
+        anchors = [by_name.get(node.name.removeprefix("fused ")), maker.get(node.name.removesuffix("_nchwc"))]
+        anchors += [maker.get(value) for value in node.output]
+        covers.append(list(dict.fromkeys(op for op in anchors if op)))
+    owner = {op.name: index for index, ops in enumerate(covers) for op in ops}
+    _adopt(operators, covers, owner, graph)
+    order = {op.name: i for i, op in enumerate(operators)}
+    blocked: set[str] = set()
+    source: dict[str, Operator] = {}
+    kernels: list[Kernel] = []
+    for node, ops in zip(graph.node, covers, strict=True):
+        glue = is_glue(node, by_name)
+        names = tuple(sorted((op.name for op in ops), key=order.__getitem__))
+        if glue:
+            value = next((source[v] for v in node.input if v in source), None)
+            made = next((maker[v] for v in (*node.output, *node.input) if v in maker), None) or value
+            names = (made.name,) if made else ("input",)
+        if not names:
+            raise WorkerError(f"kernel {node.name} ({node.op_type}) covers no operator", "please report the network")
+        last = by_name.get(names[-1])
+        source.update({value: last for value in node.output if last})
+        kernels.append(Kernel(kernel_kind(node, blocked), node.name, plain_type(node.op_type), names, glue))
+        if node.domain == NCHWC and node.op_type != "ReorderOutput":
+            blocked.update(node.output)
+    return tuple(kernels)
+
+
+def is_glue(node: onnx.NodeProto, original: Mapping[str, Operator]) -> bool:
+    """True for a kernel that the runtime put in to change a layout or a place."""
+    return node.op_type in LAYOUT and node.name not in original
+
+
+def plain_type(op_type: str) -> str:
+    """The operator type of a kernel without the runtime's prefix for fusion."""
+    return op_type.removeprefix("Fused")
+
+
+def kernel_kind(node: onnx.NodeProto, blocked: Iterable[str]) -> str:
+    """Operator type and implementation: ``Conv.nchwc`` (blocked channels in and out), ``Conv.nchw`` (plain channels in,
+    blocked out), ``Conv.im2col``, ``MaxPool.nchwc``; the operator type alone where there is one implementation."""
+    kind = plain_type(node.op_type)
+    if node.op_type in LAYOUT:
+        return kind
+    if node.domain == NCHWC:
+        return f"{kind}.nchwc" if kind != "Conv" or node.input[0] in set(blocked) else f"{kind}.nchw"
+    return f"{kind}.im2col" if kind == "Conv" else kind
+
+
+def _adopt(
+    operators: Sequence[Operator], covers: list[list[Operator]], owner: dict[str, int], graph: onnx.GraphProto
+) -> None:
+    """Give every operator that no name leads to, to the kernel it was merged into: the one of its consumer where that
+    is of its type, else of its producer, else of its consumer."""
+    consumers: dict[str, list[Operator]] = {}
+    for op in operators:
+        for producer in op.producers:
+            consumers.setdefault(producer, []).append(op)
+    for op in operators:
+        if op.name in owner:
+            continue
+        after = [owner[c.name] for c in consumers.get(op.name, ()) if c.name in owner]
+        before = [owner[p] for p in op.producers if p in owner]
+        alike = [i for i in after if plain_type(graph.node[i].op_type) == op.op_type]
+        for index in (*alike, *before, *after):
+            covers[index].append(op)
+            owner[op.name] = index
+            break
+
+
+def match_events(
+    kernels: Sequence[Kernel], operators: Sequence[Operator], events: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Kernel, Any], ...]:
+    """Profile events beside their kernels, in execution order.
+
+    The runtime numbers its layout changes anew in every session, so these are told by type and shape, not by name.
+
+    :raises WorkerError: an event whose kernel is not in the graph.
+    """
+    shapes = {op.name: op.outputs[0] for op in operators if op.outputs}
+    waiting = list(kernels)
+    found = []
+    for event in events:
+        op_type = plain_type(event["op_type"])
+        sizes = {tuple(shape) for shape in (*event["inputs"][:1], *event["outputs"][:1])}
+
+        def fits(kernel: Kernel, name: str = event["name"], op_type: str = op_type, sizes: Any = sizes) -> bool:
+            if not kernel.glue or not sizes:
+                return (kernel.name, kernel.op_type) == (name, op_type)
+            return kernel.op_type == op_type and shapes.get(kernel.operators[0], None) in (None, *sizes)
+
+        kernel = next((k for k in waiting if fits(k)), None)
+        if kernel is None:
+            raise WorkerError(f"the profile names a kernel {event['name']} that is not in the graph", "please report it")
+        waiting.remove(kernel)
+        found.append((kernel, event))
+    return tuple(found)
+
+
+def midmean(values: Sequence[float]) -> float:
+    """Mean of the middle half: as robust as the median, but finer than the profiler's whole microseconds."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return fmean(ordered[cut : len(ordered) - cut])

@@ -1,0 +1,175 @@
+"""Measurement: all that was observed of one case, from its rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprof.boards.spec import Estimator
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.breakdown import midmean
+from edgeprof.timing.stats import combine, estimate, median_interval, samples_ms
+
+Status = Literal["ok", "partial", "failed"]
+DEFAULT_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """Times of one kernel in the profiled runs of one round, in microseconds."""
+
+    kind: str
+    name: str
+    operators: tuple[str, ...]
+    us: tuple[float, ...]
+    glue: bool = False
+
+
+@dataclass(frozen=True)
+class Round:
+    """One case measured once: raw single runs (ns), kernels, counters; or why it failed."""
+
+    number: int
+    status: Literal["ok", "failed"]
+    reason: str = ""
+    runs_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    repeats: int = 1
+    stopped: str = ""
+    half_width: float = float("nan")
+    load_ms: float | None = None
+    first_run_ms: float | None = None
+    host_ms: float | None = None
+    profiled_us: tuple[float, ...] = ()
+    kernels: tuple[KernelTimes, ...] = ()
+    event_us: float = 0.0
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def latency_ms(self) -> float:
+        """Median over the samples."""
+        return float(np.median(samples_ms(self.runs_ns, self.repeats)))
+
+
+@dataclass(frozen=True)
+class KernelMeasurement:
+    """A kernel's time per run after the profiler's cost per event was taken off."""
+
+    kind: str
+    name: str
+    operators: tuple[str, ...]
+    ms: float
+    share: float
+    glue: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that is known of one case. Times are ms per run; ``kernels`` + ``unattributed_ms`` = ``latency_ms`` exactly.
+
+    ``coverage`` is the raw kernel sum over the plain latency, before any correction. Unknown is None.
+    """
+
+    case: Case
+    status: Status
+    reason: str
+    simulated: bool
+    estimator: Estimator
+    latency_ms: float | None = None
+    ci_ms: tuple[float, float] | None = None
+    percentiles_ms: Mapping[str, float] = field(default_factory=dict)
+    rounds_ms: tuple[float, ...] = ()
+    samples: int = 0
+    load_ms: float | None = None
+    first_run_ms: float | None = None
+    host_to_host_ms: float | None = None
+    kernels: tuple[KernelMeasurement, ...] = ()
+    unattributed_ms: float | None = None
+    profiled_latency_ms: float | None = None
+    coverage: float | None = None
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ms_per_tile(self) -> float | None:
+        """Latency of a run shared by the tiles of its batch."""
+        return None if self.latency_ms is None else self.latency_ms / self.case.batch
+
+    @property
+    def tiles_per_ms(self) -> float | None:
+        """Throughput."""
+        return None if self.latency_ms is None else self.case.batch / self.latency_ms
+
+
+def measurement(
+    case: Case, rounds: Sequence[Round], estimator: Estimator, wanted: int, simulated: bool
+) -> Measurement:
+    """The measurement that ``rounds`` of ``case`` amount to, of ``wanted`` rounds asked for."""
+    good = [r for r in rounds if r.status == "ok"]
+    reason = next((r.reason for r in rounds if r.status == "failed"), "")
+    if not good:
+        return Measurement(case, "failed", reason or "not measured", simulated, estimator)
+    status: Status = "ok" if len(good) >= wanted else "partial"
+    if status == "partial" and not reason:
+        reason = f"{len(good)} of {wanted} rounds measured"
+    medians = [r.latency_ms for r in good]
+    chosen = good[estimate(medians, estimator)]
+    latency = combine(medians, estimator)
+    singles = np.concatenate([r.runs_ns for r in good]) / 1e6
+    kernels, raw_ms = _kernels(good, latency, estimator)
+    profiled = [midmean(r.profiled_us) / 1e3 for r in good if r.profiled_us]
+    warnings = tuple(dict.fromkeys(w for r in good for w in r.warnings))
+    if len(good) < DEFAULT_ROUNDS:
+        warnings += ("few-rounds",)
+    return Measurement(
+        case=case,
+        status=status,
+        reason=reason if status == "partial" else "",
+        simulated=simulated,
+        estimator=estimator,
+        latency_ms=latency,
+        ci_ms=median_interval(samples_ms(chosen.runs_ns, chosen.repeats)),
+        percentiles_ms={f"p{q}": float(np.percentile(singles, q)) for q in (50, 90, 95, 99)},
+        rounds_ms=tuple(medians),
+        samples=sum(len(r.runs_ns) // r.repeats for r in good),
+        load_ms=_least([r.load_ms for r in good]),
+        first_run_ms=_least([r.first_run_ms for r in good]),
+        host_to_host_ms=_least([r.host_ms for r in good]),
+        kernels=kernels,
+        unattributed_ms=latency - sum(k.ms for k in kernels) if kernels else None,
+        profiled_latency_ms=combine(profiled, estimator) if profiled else None,
+        coverage=raw_ms / latency if kernels else None,
+        telemetry=chosen.telemetry,
+        environment=chosen.environment,
+        warnings=warnings,
+    )
+
+
+def _kernels(
+    rounds: Sequence[Round], latency: float, estimator: Estimator
+) -> tuple[tuple[KernelMeasurement, ...], float]:
+    """Kernels of the rounds that agree on what ran, and their raw sum in ms."""
+    profiled = [r for r in rounds if r.kernels]
+    if not profiled:
+        return (), 0.0
+    names = [k.name for k in profiled[-1].kernels]
+    profiled = [r for r in profiled if [k.name for k in r.kernels] == names]
+    found, raw_ms = [], 0.0
+    for order, kernel in enumerate(profiled[-1].kernels):
+        raw = combine([midmean(r.kernels[order].us) for r in profiled], estimator)
+        net = combine([max(midmean(r.kernels[order].us) - r.event_us, 0.0) for r in profiled], estimator)
+        raw_ms += raw / 1e3
+        ms = net / 1e3
+        found.append(KernelMeasurement(kernel.kind, kernel.name, kernel.operators, ms, ms / latency, kernel.glue))
+    return tuple(found), raw_ms
+
+
+def _least(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return min(known) if known else None

@@ -1,0 +1,173 @@
+"""The worker: the process that owns the device. JSON lines in on standard input, JSON lines out on standard output.
+
+Python 3.6 syntax, standard library, NumPy and the runtime alone: its source is sent to whatever Python the board
+has, together with ``loop.py`` and the runtime's driver. One request a line:
+
+- ``{"do": "describe"}`` → versions of Python, NumPy and the runtime.
+- ``{"do": "measure", "model": PATH, "input": PATH or null, "seed": 0, "threads": 1, "providers": […], "options": {…},
+  "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs, kernels, memory, counters.
+- ``{"do": "quit"}``.
+
+Every answer is ``{"ok": …}`` or ``{"error": TEXT, "kind": memory|refused|missing}``.
+"""
+
+import base64
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+
+PROFILE_RUNS = (8, 200)
+HOST_S = 0.05
+
+
+def main(loop, driver):
+    """Serve requests until standard input ends."""
+    die_with_parent()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the runtime prints must not end up between the answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process in order
+    while True:
+        line = sys.stdin.readline()
+        if not line:
+            return
+        request = json.loads(line)
+        if request["do"] == "quit":
+            return
+        answers.write(json.dumps(answer(request, loop, driver)) + "\n")
+        answers.flush()
+
+
+def answer(request, loop, driver):
+    """Carry out one request; trouble becomes an answer too."""
+    try:
+        if request["do"] == "describe":
+            return {"ok": describe(driver)}
+        return {"ok": measure(request, loop, driver)}
+    except MemoryError as error:
+        return {"error": "out of memory: %s" % error, "kind": "memory"}
+    except ImportError as error:
+        return {"error": str(error), "kind": "missing"}
+    except Exception as error:
+        text = " ".join(str(error).split())[:400] or type(error).__name__
+        kind = "memory" if "bad_alloc" in text or "Failed to allocate" in text else "refused"
+        return {"error": text, "kind": kind}
+
+
+def describe(driver):
+    """What executes networks here."""
+    import numpy
+
+    found = {"python": sys.version.split()[0], "numpy": numpy.__version__, "pid": os.getpid()}
+    found.update(driver.describe())
+    return found
+
+
+def measure(request, loop, driver):
+    """One case: a plain session for the latency, a profiled one for its kernels."""
+    clock = getattr(time, "perf_counter_ns", None) or (lambda: int(time.perf_counter() * 1e9))
+    setting = (request["threads"], request["providers"], request["options"])
+    reset_peak()
+    before = memory_kib("VmRSS")
+    session = driver.load(request["model"], *(setting + (False,)))
+    try:
+        inputs = make_inputs(request, session.shapes(), driver)
+        session.bind(inputs)
+        counters = usage()
+        found = loop.sample(session.run, clock, request["stop"])
+        found["counters"] = {k: v - counters[k] for k, v in usage().items()}
+        found["load_ms"] = session.load_ms
+        found["memory_mib"] = max(memory_kib("VmHWM") - before, 0) / 1024.0
+        found["host_ns"] = host_to_host(session, clock)
+    finally:
+        session.close()
+    if request.get("profile_s"):
+        found.update(profile(request, setting, inputs, found["runs_ns"], driver))
+    gc.collect()
+    return found
+
+
+def profile(request, setting, inputs, runs_ns, driver):
+    """Kernel times from a second session; it never gives the latency, since profiling slows the network."""
+    typical = sorted(runs_ns)[len(runs_ns) // 2] / 1e9
+    count = int(min(max(request["profile_s"] / max(typical, 1e-9), PROFILE_RUNS[0]), PROFILE_RUNS[1]))
+    skip = max(2, count // 10)
+    session = driver.load(request["model"], *(setting + ("graph" if request.get("graph") else "times",)))
+    try:
+        session.bind(inputs)
+        for _ in range(skip + count):
+            session.run()
+        kernels, spans = session.profile(skip)
+        found = {"kernels": kernels, "profiled_us": spans}
+        if request.get("graph"):
+            found["graph"] = base64.b64encode(session.graph()).decode("ascii")
+        return found
+    finally:
+        session.close()
+
+
+def make_inputs(request, shapes, driver):
+    """Real tiles for the first input when the request names them, seeded noise else."""
+    import numpy
+
+    inputs = {}
+    for order, (name, shape) in enumerate(sorted(shapes.items())):
+        if order == 0 and request.get("input"):
+            inputs[name] = numpy.load(request["input"], allow_pickle=False).reshape(shape)
+        else:
+            inputs[name] = driver.noise(shape, request.get("seed", 0) + order)
+    return inputs
+
+
+def host_to_host(session, clock):
+    """Single runs with copies, in nanoseconds: at least three, at most some 50 ms of them."""
+    times, begin = [], clock()
+    while len(times) < 3 or (clock() - begin < HOST_S * 1e9 and len(times) < 100):
+        start = clock()
+        session.run_from_host()
+        times.append(clock() - start)
+    return times
+
+
+def usage():
+    """Counters of this process that tell of disturbance."""
+    now = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "involuntary_switches": now.ru_nivcsw,
+        "minor_faults": now.ru_minflt,
+        "major_faults": now.ru_majflt,
+        "cpu_s": now.ru_utime + now.ru_stime,
+    }
+
+
+def memory_kib(field):
+    """A line of /proc/self/status in KiB; the peak of the whole life where there is no /proc."""
+    try:
+        with open("/proc/self/status") as stream:
+            for line in stream:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1])
+    except (IOError, OSError):
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def reset_peak():
+    """Let the peak of resident memory count from now."""
+    try:
+        with open("/proc/self/clear_refs", "w") as stream:
+            stream.write("5")
+    except (IOError, OSError):
+        pass
+
+
+def die_with_parent():
+    """Ask Linux to end this process with its parent (prctl PR_SET_PDEATHSIG), even inside a long run."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    except (OSError, AttributeError):
+        pass
