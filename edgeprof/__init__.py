@@ -1,1 +1,40 @@
+"""edgeprof: know how fast a network will run on a board before you train it.
+
+The public API by name; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_API = {
+    "EdgeprofError": "edgeprof.errors",
+    "NetSpec": "edgeprof.nets.spec",
+    "net_spec": "edgeprof.nets.spec",
+    "build_model": "edgeprof.nets.build",
+    "operators": "edgeprof.nets.operators",
+    "read_sweep": "edgeprof.sweeps.spec",
+    "expand": "edgeprof.sweeps.expand",
+    "open_target": "edgeprof.sweeps.run",
+    "run_sweep": "edgeprof.sweeps.run",
+    "Store": "edgeprof.store",
+    "Measurement": "edgeprof.timing.measurement",
+    "read_form": "edgeprof.fit.forms",
+    "fit_law": "edgeprof.fit.fitting",
+    "Law": "edgeprof.fit.law",
+    "read_law": "edgeprof.fit.law",
+    "write_law": "edgeprof.fit.law",
+    "predict": "edgeprof.fit.law",
+    "validate_law": "edgeprof.validation",
+}
+
+__all__ = ["__version__", *_API]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _API:
+        return getattr(import_module(_API[name]), name)
+    raise AttributeError(f"module 'edgeprof' has no attribute '{name}'")

@@ -111,11 +111,31 @@ def as_text(expression: Expression) -> str:
 # --- functions that sympy lacks -----------------------------------------------------------------------------
 
 
-class _Quotient(sp.Function):  # type: ignore[misc]
+class _Call(sp.Function):  # type: ignore[misc]
+    """A function that sympy leaves alone and that is printed as a call in every language."""
+
+    nargs = 2
+
+    def _call(self, printer: Any, library: str, cast: str = "") -> str:
+        raise NotImplementedError
+
+    def _ccode(self, printer: Any) -> str:
+        return self._call(printer, "", "(double)")
+
+    def _javascript(self, printer: Any) -> str:
+        return self._call(printer, "Math.")
+
+    def _pythoncode(self, printer: Any) -> str:
+        return self._call(printer, "math.")
+
+    def _numpycode(self, printer: Any) -> str:
+        return self._call(printer, "numpy.")
+
+
+class _Quotient(_Call):
     """⌈x/n⌉ or ⌊x/n⌋, with the division kept: sympy's own ceiling(x/12) is printed as ceil((1/12)*x), which
     is off by one block for some multiples of 12."""
 
-    nargs = 2
     _word = ""
 
     @classmethod
@@ -126,24 +146,12 @@ class _Quotient(sp.Function):  # type: ignore[misc]
             return (sp.ceiling if cls._word == "ceil" else sp.floor)(x / n)
         return None
 
-    def _print_call(self, printer: Any, function: str, cast: str = "") -> str:
+    def _call(self, printer: Any, library: str, cast: str = "") -> str:
         x, n = self.args
         if n == 1:
-            return f"{function}({printer._print(x)})"
+            return f"{library}{self._word}({printer._print(x)})"
         top = printer.parenthesize(x, PRECEDENCE["Mul"])
-        return f"{function}({cast}{top}/{printer.parenthesize(n, PRECEDENCE['Pow'])})"
-
-    def _ccode(self, printer: Any) -> str:
-        return self._print_call(printer, self._word, "(double)")
-
-    def _javascript(self, printer: Any) -> str:
-        return self._print_call(printer, f"Math.{self._word}")
-
-    def _pythoncode(self, printer: Any) -> str:
-        return self._print_call(printer, printer._module_format(f"math.{self._word}"))
-
-    def _numpycode(self, printer: Any) -> str:
-        return self._print_call(printer, printer._module_format(f"numpy.{self._word}"))
+        return f"{library}{self._word}({cast}{top}/{printer.parenthesize(n, PRECEDENCE['Pow'])})"
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         x, n = self.args
@@ -170,6 +178,27 @@ _ROUNDINGS: dict[str, type[_Quotient]] = {"ceil": Ceil, "floor": Floor}
 def _rounded(rounding: type[_Quotient], x: Any, n: Any) -> Any:
     top, bottom = sp.fraction(x)
     return rounding(top, bottom * n)
+
+
+class Root(_Call):
+    """x to a power that is no whole number. Of sympy's own roots it would ask the sign of x, at any price."""
+
+    @classmethod
+    def eval(cls, x: Any, exponent: Any) -> Any:
+        if x.is_Number:
+            return sp.nan if x < 0 else x**exponent
+        return None
+
+    def _call(self, printer: Any, library: str, cast: str = "") -> str:
+        x, exponent = (printer._print(arg) for arg in self.args)
+        if self.args[1] == sp.Rational(1, 2):
+            return f"{library}sqrt({x})"
+        return f"{library}{'power' if library == 'numpy.' else 'pow'}({x}, {exponent})"
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        x, exponent = (printer._print(arg) for arg in self.args)
+        text = rf"\sqrt{{{x}}}" if self.args[1] == sp.Rational(1, 2) else rf"\left({x}\right)^{{{exponent}}}"
+        return rf"\left({text}\right)^{{{exp}}}" if exp else text
 
 
 class log2(cfunctions.log2):  # type: ignore[misc]
@@ -245,7 +274,9 @@ def _bounded_sum(
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(expression: Expression) -> Callable[..., Any]:
-    printer = NumPyPrinter({"fully_qualified_modules": True, "inline": True, "allow_unknown_functions": True})
+    printer = NumPyPrinter(
+        {"fully_qualified_modules": True, "allow_unknown_functions": True, "order": "none"}
+    )
     symbols = [sp.Symbol(name) for name in sorted(expression.names)]
     own = {"_bounded_sum": _bounded_sum, "functools": functools}
     compiled: Callable[..., Any] = sp.lambdify(symbols, expression.tree, [own, "numpy"], printer)
@@ -360,7 +391,8 @@ class _Reader:
                 exponent = self.read(right, names)
                 if not exponent.is_Number or abs(exponent) > MAX_EXPONENT:
                     self.refuse("exponent", right, f"use a number between -{MAX_EXPONENT} and {MAX_EXPONENT}")
-                return _power(self.read(left, names), exponent)
+                base = self.read(left, names)
+                return base**exponent if exponent.is_Integer else Root(base, exponent)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return _OPERATORS[type(op)](self.read(left, names), self.read(right, names))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _ARGUMENTS:
@@ -405,7 +437,7 @@ class _Reader:
             case "roundup":
                 return _rounded(Ceil, *values) * values[1]
             case "sqrt":
-                return _power(values[0], sp.Rational(1, 2))
+                return Root(values[0], sp.Rational(1, 2))
             case "log2":
                 return log2(values[0])
             case _:
@@ -415,11 +447,6 @@ class _Reader:
 def _is_call(node: ast.AST, name: str | None = None) -> bool:
     called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id
     return bool(called) and name in (None, called)
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    """Roots of anything but numbers are left alone: sympy would ask for the sign of the base."""
-    return sp.Pow(base, exponent, evaluate=base.is_Number or exponent.is_Integer)
 
 
 def _short(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprof.errors import FitError
+from edgeprof import catalogue
+from edgeprof.errors import DomainError, FitError
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants, net_values
-from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, predict_many
 from edgeprof.fit.regress import alike, fit_linear, fit_log, resample
 from edgeprof.fit.rules import KernelRules, Observed, leader, learn, tensor_dims
 from edgeprof.fit.validate import Row, Scores, score
 from edgeprof.nets.operators import Operator, net_operators
+from edgeprof.nets.spec import NetSpec
+from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
 
 FOLDS = 10
@@ -151,6 +155,11 @@ def fit_law(
     return Fit(Law(**law.model_dump()), cv)
 
 
+def net_key(net: NetSpec) -> str:
+    """A short name of a network, the same for equal networks: 12 hexadecimal digits."""
+    return hashlib.sha256(net.model_dump_json().encode()).hexdigest()[:12]
+
+
 def _machine(examples: Sequence[Example]) -> dict[str, Any]:
     for example in examples:
         machine = example.measurement.environment.get("machine")
@@ -264,6 +273,7 @@ def _assemble(
         constants=dict(constants),
         domain=domain_of([(e.measurement.case.net, e.measurement.case.batch) for e in chosen]),
         networks=len({e.measurement.case.net for e in chosen}),
+        seen=tuple(sorted({net_key(e.measurement.case.net) for e in chosen})),
         warnings=("unpriced",) if _unpriced(chosen, form) else (),
     )
     overhead = totals[start:] if totals is not None else _overhead(chosen, form, law)
@@ -443,3 +453,39 @@ def _family(sweeps: Sequence[Mapping[str, Any]], domain: Mapping[str, tuple[Any,
             log = " log" if knob in ("depth", "neurons", "batch") and seen[0] > 0 else ""
             knobs[knob] = f"{seen[0]}..{seen[1]}{log}"
     return {"knobs": knobs}
+
+
+def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[Measurement]:
+    """Measurements whose case has every ``KEY=VALUE`` of ``where``.
+
+    :raises FitError: no such key, or nothing left.
+    """
+    left = list(measurements)
+    for condition in where:
+        key, equals, value = condition.partition("=")
+        if not equals or key not in Case.model_fields or key == "net":
+            keys = ", ".join(k for k in Case.model_fields if k != "net")
+            raise FitError(f"'{condition}' is no condition", f"write KEY=VALUE, KEY one of {keys}")
+        values = sorted({str(getattr(m.case, key)) for m in left})
+        left = [m for m in left if str(getattr(m.case, key)) == value]
+        if not left:
+            raise FitError(f"no measurement has {condition}", f"{key} is one of: {', '.join(values)}")
+    return left
+
+
+def choose(measurements: Sequence[Measurement], form: str, **settings: Any) -> list[Fit]:
+    """Fits of the form called ``form``; of every form of the catalogue for ``auto``, the best on held-out networks first.
+
+    :raises FitError: none of them can be fitted.
+    """
+    if form != "auto":
+        return [fit_law(measurements, read_form(form), **settings)]
+    fits, trouble = [], None
+    for entry in catalogue.entries("forms"):
+        try:
+            fits.append(fit_law(measurements, read_form(str(entry.path)), **settings))
+        except (FitError, DomainError) as error:
+            trouble = error
+    if not fits:
+        raise trouble or FitError("there is no form to fit", "edgeprof list forms")
+    return sorted(fits, key=lambda f: f.cv.mape_pct if f.cv else math.inf)

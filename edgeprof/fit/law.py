@@ -54,7 +54,8 @@ class LawGroup(BaseModel):
 
 class Law(BaseModel):
     """A law file. Coefficients are in ms per ``unit`` (``run`` or ``tile``). ``domain`` has per knob the least and
-    greatest value seen, or the choices; ``conformal`` the sorted absolute log errors on networks held out."""
+    greatest value seen, or the choices; ``conformal`` the sorted absolute log errors on networks held out; ``seen`` has
+    a short name of every network that the law was fitted on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,6 +84,7 @@ class Law(BaseModel):
     scores: Mapping[str, Any] = {}
     sweeps: tuple[Mapping[str, Any], ...] = ()
     networks: int = 0
+    seen: tuple[str, ...] = ()
     noise_pct: Finite | None = None
     date: str = ""
     source: str = ""

@@ -136,8 +136,16 @@ def net_spec(**knobs: Any) -> NetSpec:
 def first_problem(error: ValidationError) -> str:
     """The first complaint of pydantic as one plain sentence, led by where it is."""
     problem = error.errors(include_url=False)[0]
+    alternatives = (
+        "function-",
+        "literal[",
+        "tuple[",
+        "constrained-",
+    )  # pydantic's words for a union's members
     where = ".".join(
-        str(part) for part in problem["loc"] if not str(part).startswith(("function-", "literal["))
+        str(part)
+        for part in problem["loc"]
+        if part not in ("int", "str", "Range") and not str(part).startswith(alternatives)
     )
     text = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")

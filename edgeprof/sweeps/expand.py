@@ -17,6 +17,9 @@ from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Range, Sample, SweepSpec
 
 MAX_CASES = 100_000
 DRAWS_PER_NET = 500
+BARREN_DRAWS = (
+    5_000  # and 20 for each network asked for: so many in a row without a new network, and it gives up
+)
 
 
 def expand(sweep: SweepSpec) -> tuple[Workload, ...]:
@@ -45,9 +48,13 @@ def _drawn(sweep: SweepSpec, sample: Sample) -> Iterator[Workload]:
     rng = Random(sample.seed)
     seen: set[Workload] = set()
     refused = ""
+    barren = 0
     for _ in range(sample.nets * DRAWS_PER_NET):
         if len(seen) == sample.nets:
             return
+        if barren > BARREN_DRAWS + 20 * sample.nets:
+            break
+        barren += 1
         try:
             drawn = workload(sweep.name, {**sweep.net, **draw(sample.knobs, sweep.net, rng)})
             if sample.max_macs and total_macs(drawn.net, drawn.batch) > sample.max_macs:
@@ -58,6 +65,7 @@ def _drawn(sweep: SweepSpec, sample: Sample) -> Iterator[Workload]:
             continue
         if drawn not in seen:
             seen.add(drawn)
+            barren = 0
             yield drawn
     if len(seen) < sample.nets:
         why = f"; the last was refused: {refused}" if refused else ""
@@ -80,9 +88,8 @@ def draw(
         lists = (fixed.get(knob) for knob in (PER_CONV if count == "conv" else PER_FC))
         implied = next((len(values) for values in lists if isinstance(values, list | tuple)), 1)
         number = drawn.get(count, fixed.get(count, implied))
-        return (
-            min(max(number, 0), 65) if isinstance(number, int) else 1
-        )  # NetSpec refuses the rest, and says why
+        # 65 is one more than NetSpec takes: it refuses that, and what is no number, and says why
+        return min(max(number, 0), 65) if isinstance(number, int) else 1
 
     drawn: dict[str, Any] = {knob: one(knob) for knob in ("conv", "fc") if knob in knobs}
     for knob in knobs:

@@ -119,20 +119,35 @@ class SweepSpec(BaseModel):
             raise SpecError(f"sweep '{self.name}' has both [vary] and [sample]", "write two sweep files")
 
     def override(self, knobs: Mapping[str, tuple[Value, ...]]) -> SweepSpec:
-        """The same sweep with ``knobs`` (one or several values each) in place of what the file says of them."""
+        """The same sweep with ``knobs`` in place of what the file says of them. Several values are one per layer for
+        knobs of layers, and a grid or a choice for others."""
         net = {k: v for k, v in self.net.items() if k not in knobs}
         vary = {k: v for k, v in self.vary.items() if k not in knobs}
         sample = self.sample
         for knob, values in knobs.items():
             if len(values) == 1:
                 net[knob] = values[0]
+            elif knob in PER_LAYER:
+                net[knob] = tuple(v for v in values if not isinstance(v, tuple))
             elif sample is None:
                 vary[knob] = values
         if sample is not None:
             kept = {k: v for k, v in sample.knobs.items() if k not in knobs}
-            choices: dict[str, Any] = {k: v for k, v in knobs.items() if len(v) > 1}
+            choices: dict[str, Any] = {k: v for k, v in knobs.items() if len(v) > 1 and k not in PER_LAYER}
             sample = sample.model_copy(update={"knobs": {**kept, **choices}})
         return self.model_copy(update={"net": net, "vary": vary, "sample": sample})
+
+    def resampled(self, nets: int | None, seed: int | None) -> SweepSpec:
+        """The same random sample with another number of networks or another seed; None leaves it.
+
+        :raises SpecError: it is no random sample.
+        """
+        changes = {k: v for k, v in (("nets", nets), ("seed", seed)) if v is not None}
+        if not changes:
+            return self
+        if self.sample is None:
+            raise SpecError(f"sweep '{self.name}' is no random sample", "--nets and --seed are for sweeps with [sample]")
+        return self.model_copy(update={"sample": self.sample.model_copy(update=changes)})
 
 
 def parse_range(knob: str, value: Any) -> Range | tuple[int | str, ...]:

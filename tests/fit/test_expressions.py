@@ -164,6 +164,7 @@ def test_an_expression_is_a_value() -> None:
         ("1/0", "no finite real number"),
         ("x % 0 + blocks(x, 0)", "no finite real number: 'blocks(x, 0)'"),
         ("sqrt(-1)", "no finite real number"),
+        ("(-2)**(1/3)", "no finite real number"),
         ("log2(0)", "no finite real number"),
         ("where(x, 1, 2)", "one comparison"),
         ("where(1 < x < 3, 1, 2)", "one comparison"),
@@ -205,8 +206,7 @@ def test_the_hint_lists_what_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "values", "piece"),
     [
-        ("(1 - 2**(1/3))**(1/3)", {}, "no real number"),
-        ("ceil((-2)**(1/3))", {}, "no real number"),
+        ("1/(2 % 2)", {}, "no real number"),
         ("x*y", {"x": 1}, "no value for y"),
         ("x", {"x": "a"}, "unsuitable values"),
         ("x*y", {"x": [1, 2], "y": [1, 2, 3]}, "unsuitable values"),

@@ -1,0 +1,37 @@
+"""A backend by its name, as ``--backend`` gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edgeprof.backends.base import Backend
+from edgeprof.backends.runtime import RuntimeBackend
+from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
+from edgeprof.errors import BackendError
+from edgeprof.fit.law import read_law
+
+
+def _ort_cpu(argument: str) -> Backend:
+    return RuntimeBackend("ort-cpu", "edgeprof.backends.ort", ("CPUExecutionProvider",), ("blocking",))
+
+
+def _simulated(argument: str) -> Backend:
+    law, noise = parse_simulated(argument)
+    return SimulatedBackend(read_law(law), noise)
+
+
+BACKENDS: Mapping[str, tuple[str, Callable[[str], Backend]]] = {
+    "ort-cpu": ("ONNX Runtime on the processor", _ort_cpu),
+    "simulated": ("plays a law back as if it were a board: simulated:LAW,noise=1%", _simulated),
+}
+
+
+def open_backend(name: str) -> Backend:
+    """The backend called ``name``; what follows a colon is its argument.
+
+    :raises BackendError: no such backend.
+    """
+    kind, _, argument = name.partition(":")
+    if kind not in BACKENDS:
+        raise BackendError(f"there is no backend called '{kind}'", f"known are {', '.join(BACKENDS)}")
+    return BACKENDS[kind][1](argument)

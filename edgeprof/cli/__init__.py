@@ -1,0 +1,79 @@
+"""The command line: one module per verb; how errors and interruptions end is said here once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from edgeprof import __version__
+from edgeprof.cli import catalogue, export, fit, merge, predict, sweep, validate
+from edgeprof.errors import EdgeprofError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="edgeprof",
+    help="Know how fast a network will run on a board before you train it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (sweep.sweep, fit.fit, predict.predict, validate.validate, export.export, merge.merge):
+    app.command()(verb)
+app.command("list")(catalogue.list_names)
+app.command("show")(catalogue.show)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgeprof {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Know how fast a network will run on a board before you train it."""
+
+
+def main() -> None:
+    """The ``edgeprof`` command: statuses 0 done, 1 some cases failed, 2 cannot be done as asked, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line; every error on purpose is two lines on standard error."""
+    try:
+        status = app(arguments, prog_name="edgeprof", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except EdgeprofError as error:
+        return complain(error.message, error.hint)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = getattr(context, "command_path", "edgeprof")
+        return complain(error.format_message(), f"{path} --help tells what it takes")
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return complain(f"{where}{error.strerror or error}", "what was measured before is kept in the database")
+    except (KeyboardInterrupt, typer.Abort):
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def complain(message: str, hint: str) -> int:
+    """The two lines of an error; the status that goes with them."""
+    print(f"error: {' '.join(message.split())}\nhint: {hint}", file=sys.stderr)
+    return 2

@@ -1,0 +1,62 @@
+"""``edgeprof fit``: a law from measurements."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeprof.cli import options as o
+from edgeprof.cli.output import print_json, say, warn
+
+
+def fit(
+    db: o.Db = Path("edgeprof.db"),
+    form: Annotated[str, typer.Option(help="A form: a name, a file, or auto for the best of them.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Write the law to this file.")] = None,
+    launch: Annotated[str, typer.Option(help="The launch mode that the law is of, where there are several.")] = "blocking",
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only cases with KEY=VALUE, such as threads=1; may be repeated.")
+    ] = None,
+    json_: o.Json = False,
+) -> int:
+    """Fit a law to a database and print it as a formula, with its error on whole networks held out in turn.
+
+    Example: edgeprof fit --db edgeprof.db --out law.json
+    """
+    from edgeprof.fit.emit import law_text
+    from edgeprof.fit.fitting import choose, matching
+    from edgeprof.fit.law import write_law
+    from edgeprof.store import Store, now
+
+    with Store(db) as store:
+        measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
+    name = out.stem if out else db.stem
+    fits = choose(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
+    best = fits[0]
+    if out is not None:
+        write_law(best.law, out)
+    warn(best.law.warnings)
+    if json_:
+        print_json(
+            {
+                "law": best.law.model_dump(mode="json"),
+                "cv": asdict(best.cv) if best.cv else None,
+                "forms": [
+                    {"form": f.law.form, "mape_pct": f.cv.mape_pct if f.cv else None} for f in fits
+                ],
+                "out": str(out) if out else None,
+            }
+        )
+        return 0
+    print(law_text(best.law, best.cv))
+    if len(fits) > 1:
+        shown = ", ".join(f"{f.law.form} {f.cv.mape_pct:.1f} %" for f in fits if f.cv)
+        print(f"  forms      {shown} (MAPE held out)")
+    if out is None:
+        say("the law is not kept: give it a file with --out law.json")
+    else:
+        print(f"  {out} written · try: edgeprof predict --law {out} --conv 2 --depth 32 --batch 64")
+    return 0

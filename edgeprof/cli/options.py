@@ -1,0 +1,82 @@
+"""What several verbs take: flags of a network and of a case, percentages, durations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeprof.errors import SpecError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Db = Annotated[Path, typer.Option("--db", help="The database of measurements.")]
+Law = Annotated[str, typer.Option("--law", help="A law: a file, or a name (edgeprof list laws).")]
+BoardName = Annotated[str, typer.Option("--board", help="A board's name; auto is what this machine is.")]
+BackendName = Annotated[str, typer.Option("--backend", help="A runtime (edgeprof list backends); auto is the board's.")]
+Rounds = Annotated[int, typer.Option(min=1, max=1000, help="How often each case is measured, in fresh random order.")]
+TargetCi = Annotated[str, typer.Option(help="Stop sampling at this half-width of the median's 95 % interval.")]
+
+NETWORK = "The network"
+
+
+def _knob(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel=NETWORK, show_default=False)
+
+
+Tile = Annotated[str | None, _knob("Pixels of a side of the input tile (28).")]
+Channels = Annotated[str | None, _knob("Channels of the input (1).")]
+Classes = Annotated[str | None, _knob("Classes (10).")]
+Conv = Annotated[str | None, _knob("Conv layers (1).")]
+Depth = Annotated[str | None, _knob("Output channels, one value or one per conv layer (20).")]
+Kernel = Annotated[str | None, _knob("Kernel size, one or one per conv layer (5).")]
+Stride = Annotated[str | None, _knob("Stride, one or one per conv layer (1).")]
+Padding = Annotated[str | None, _knob("valid, same or pixels, one or one per conv layer (valid).")]
+Pool = Annotated[str | None, _knob("Pooling after the last conv layer (2).")]
+PoolBefore = Annotated[str | None, _knob("Pooling after each conv layer before it (1: none).")]
+Fc = Annotated[str | None, _knob("Hidden FC layers (1).")]
+Neurons = Annotated[str | None, _knob("Neurons, one value or one per hidden FC layer (1024).")]
+Batch = Annotated[str | None, _knob("Tiles in one run (1024).")]
+
+
+def values(name: str, text: str) -> tuple[int | str, ...]:
+    """``1,2,same`` as numbers and words.
+
+    :raises SpecError: an empty value.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise SpecError(f"--{name.replace('_', '-')} {text!r} has an empty value", "separate values by single commas")
+    return tuple(int(part) if re.fullmatch(r"[+-]?\d{1,12}", part) else part for part in parts)
+
+
+def given(knobs: Mapping[str, str | None]) -> dict[str, tuple[int | str, ...]]:
+    """The flags of ``knobs`` that were given, read."""
+    return {name: values(name, text) for name, text in knobs.items() if text is not None}
+
+
+def percent(text: str) -> float:
+    """``1%`` or ``0.01`` as a fraction.
+
+    :raises SpecError: it is neither, or not between 0 and 1.
+    """
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise SpecError(f"{text!r} is no share", "write it as 1% or 0.01, between 0 and 100 %")
+    return value
+
+
+def seconds(text: str) -> float:
+    """``90``, ``90s``, ``10m`` or ``2h`` in seconds.
+
+    :raises SpecError: it is none of them.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found or float(found[1]) <= 0:
+        raise SpecError(f"{text!r} is no duration", "write it as 90s, 10m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

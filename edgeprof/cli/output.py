@@ -1,0 +1,86 @@
+"""What people and programs see: JSON on standard output; progress, warnings and advice on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edgeprof import advice
+from edgeprof.timing.session import Progress as SweepProgress
+
+WIDTH = 80
+QUIET_S = 2.0
+
+
+def print_json(value: Any) -> None:
+    """One JSON document; what is not finite is unknown, hence null."""
+    json.dump(_finite(value), sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(codes: Iterable[str]) -> None:
+    """Each kind of warning once, with its remedy."""
+    for line in advice.summary(codes):
+        say(f"warning: {line}")
+
+
+@contextmanager
+def watching(title: str) -> Iterator[Callable[[SweepProgress], None]]:
+    """A bar with the time left on a terminal, once it takes over two seconds; nothing anywhere else."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda progress: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    begin = time.monotonic()
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
+        task = bar.add_task(title, total=None, visible=False)
+
+        def watch(progress: SweepProgress) -> None:
+            bar.update(
+                task,
+                description=f"{title}, round {progress.number}/{progress.rounds}",
+                completed=progress.done,
+                total=progress.total,
+                visible=time.monotonic() - begin > QUIET_S,
+            )
+
+        yield watch
+
+
+def duration(seconds: float) -> str:
+    """``45 s`` or ``3 min 20 s`` or ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,87 @@
+"""``edgeprof predict``: the latency of a network by a law, without a board."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from edgeprof.cli import options as o
+from edgeprof.cli.output import print_json, say
+from edgeprof.errors import SpecError
+
+ASSUMED_BATCH = 1024
+
+
+def predict(
+    law: o.Law,
+    tile: o.Tile = None,
+    channels: o.Channels = None,
+    classes: o.Classes = None,
+    conv: o.Conv = None,
+    depth: o.Depth = None,
+    kernel: o.Kernel = None,
+    stride: o.Stride = None,
+    padding: o.Padding = None,
+    pool: o.Pool = None,
+    pool_before: o.PoolBefore = None,
+    fc: o.Fc = None,
+    neurons: o.Neurons = None,
+    batch: o.Batch = None,
+    level: Annotated[str, typer.Option(help="Level of the interval.")] = "90%",
+    json_: o.Json = False,
+) -> int:
+    """Predict the latency of a network by a law: no board and no runtime are needed.
+
+    Example: edgeprof predict --law gtx960-theano --conv 5 --fc 1 --batch 1024
+    """
+    from edgeprof.fit.law import predict as predicted
+    from edgeprof.fit.law import read_law
+    from edgeprof.nets.spec import net_spec
+
+    knobs = o.given(
+        dict(tile=tile, channels=channels, classes=classes, conv=conv, depth=depth, kernel=kernel, stride=stride)
+        | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
+    )
+    batches = knobs.pop("batch", None)
+    if batches is not None and (len(batches) != 1 or not isinstance(batches[0], int) or batches[0] < 1):
+        raise SpecError(f"--batch {batch} is no batch", "give one whole number from 1")
+    net = net_spec(**{k: v[0] if len(v) == 1 else v for k, v in knobs.items()})
+    found_law = read_law(law)
+    if batches is None:
+        say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
+    found = predicted(found_law, net, int(batches[0]) if batches else ASSUMED_BATCH, o.percent(level))
+    if json_:
+        print_json(
+            {
+                "net": net.model_dump(mode="json"),
+                "batch": found.batch,
+                "ms_per_tile": found.ms_per_tile,
+                "tiles_per_ms": found.tiles_per_ms,
+                "latency_ms": found.latency_ms,
+                "interval_ms": found.interval_ms,
+                "level": found.level if found.interval_ms else None,
+                "kernels": [{"kind": k.kind, "name": k.name, "ms": k.ms} for k in found.kernels],
+                "overhead_ms": found.overhead_ms,
+                "in_domain": found.in_domain,
+                "outside": found.outside,
+                "law": found_law.name,
+            }
+        )
+        return 0
+    _show(found, found_law.name)
+    return 0
+
+
+def _show(found: Any, law: str) -> None:
+    print(f"{found.net.label()} · batch {found.batch} · law {law}")
+    low_high = found.interval_ms
+    interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
+    print(f"  latency     {found.latency_ms:.5g} ms per run{interval}")
+    print(f"  speed       {found.tiles_per_ms:.6g} tiles/ms, {found.ms_per_tile:.4g} ms per tile")
+    parts = [(k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0]
+    for name, ms in sorted([*parts, ("overhead", found.overhead_ms)], key=lambda part: -part[1]):
+        print(f"    {name[:48]:<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
+    for item in found.outside:
+        seen = "–".join(str(v) for v in item["seen"])
+        say(f"warning: {item['what']} {item['value']} is outside what the law has seen ({seen})")

@@ -1,0 +1,117 @@
+"""``edgeprof sweep``: measure networks on a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeprof.cli import options as o
+from edgeprof.cli.output import duration, print_json, say, warn, watching
+
+
+def sweep(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|FILE]...", help="Sweeps (quick).")] = None,
+    board: o.BoardName = "auto",
+    backend: o.BackendName = "auto",
+    db: o.Db = Path("edgeprof.db"),
+    rounds: o.Rounds = 3,
+    target_ci: o.TargetCi = "1%",
+    budget: Annotated[str | None, typer.Option(help="Stop when this time is spent, such as 10m.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what the database has already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the cases and guess the time; measure none.")] = False,
+    tiles: Annotated[
+        Path | None, typer.Option(help="Real inputs: a folder in MNIST's format, or a picture (.png, .npy) to cut up.")
+    ] = None,
+    nets: Annotated[int | None, typer.Option(min=1, help="Networks to draw, for a random sweep.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draws, for a random sweep.")] = None,
+    tile: o.Tile = None,
+    channels: o.Channels = None,
+    classes: o.Classes = None,
+    conv: o.Conv = None,
+    depth: o.Depth = None,
+    kernel: o.Kernel = None,
+    stride: o.Stride = None,
+    padding: o.Padding = None,
+    pool: o.Pool = None,
+    pool_before: o.PoolBefore = None,
+    fc: o.Fc = None,
+    neurons: o.Neurons = None,
+    batch: o.Batch = None,
+    threads: Annotated[str | None, typer.Option(help="Threads of the runtime (the physical cores).")] = None,
+    precision: Annotated[str | None, typer.Option(help="Number format (fp32).")] = None,
+    launch: Annotated[str | None, typer.Option(help="Launch modes; a CPU has blocking alone.")] = None,
+    json_: o.Json = False,
+) -> int:
+    """Measure networks on a board: latency, kernels, memory. What the database has already is not measured again.
+
+    Flags of the network override the sweep's file. Ctrl-C keeps everything measured; the same command goes on.
+
+    Example: edgeprof sweep group4 --batch 64 --db g4.db
+    """
+    from edgeprof.backends.base import Stop
+    from edgeprof.sweeps.run import cases_of, estimate_s, open_target, run_sweep
+    from edgeprof.sweeps.spec import read_sweep
+
+    knobs = o.given(
+        dict(tile=tile, channels=channels, classes=classes, conv=conv, depth=depth, kernel=kernel, stride=stride)
+        | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
+        | dict(threads=threads, precision=precision, launch=launch)
+    )
+    sweeps = [read_sweep(name).override(knobs).resampled(nets, seed) for name in names or ["quick"]]
+    stop = Stop(target_ci=o.percent(target_ci))
+    budget_s = o.seconds(budget) if budget else None
+    with open_target(board, backend) as target:
+        cases = cases_of(sweeps, target, tiles)
+        guess = estimate_s(cases, rounds, stop) if not target.backend.simulated else 0.01 * len(cases) * rounds
+        if dry_run:
+            if json_:
+                print_json({"cases": len(cases), "rounds": rounds, "estimate_s": guess, "db": str(db)})
+            else:
+                print(f"{len(cases)} cases × {rounds} rounds, about {duration(guess)} on {target.machine_title}")
+            return 0
+        say(f"{target.machine_title} · {target.runtime} · {len(cases)} cases × {rounds} rounds, about {duration(guess)}")
+        try:
+            with watching("sweep") as watch:
+                result = run_sweep(
+                    sweeps,
+                    db,
+                    target,
+                    rounds=rounds,
+                    stop=stop,
+                    budget_s=budget_s,
+                    fresh=fresh,
+                    tiles=tiles,
+                    watch=watch,
+                    say=say,
+                )
+        except KeyboardInterrupt:
+            say(f"\ninterrupted: everything measured is kept in {db}; the same command goes on from there")
+            return 130
+    for case, reason in result.failed:
+        say(f"failed: {case.label()}: {reason}")
+    warn(result.warnings)
+    if json_:
+        print_json(
+            {
+                "cases": result.cases,
+                "measured": result.measured,
+                "reused": result.reused,
+                "failed": [{"case": case.identity(), "reason": reason} for case, reason in result.failed],
+                "wall_s": result.wall_s,
+                "measuring_s": result.measuring_s,
+                "stopped": result.stopped or None,
+                "warnings": list(dict.fromkeys(result.warnings)),
+                "db": str(db),
+            }
+        )
+    else:
+        print(
+            f"{result.measured} measured, {result.reused} reused, {len(result.failed)} failed of {result.cases} cases"
+            f" in {duration(result.wall_s)} · {db}"
+        )
+        if result.stopped:
+            print("the budget is spent: the same command with more goes on")
+        print(f"try: edgeprof fit --db {db} --out law.json")
+    return 1 if result.failed else 0

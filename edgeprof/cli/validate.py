@@ -1,0 +1,82 @@
+"""``edgeprof validate``: score a law on networks that it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeprof.cli import options as o
+from edgeprof.cli.output import print_json, say, warn, watching
+
+WORST = 5
+
+
+def validate(
+    law: o.Law,
+    nets: Annotated[int, typer.Option(min=1, max=10_000, help="Networks to measure.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 7,
+    board: o.BoardName = "auto",
+    backend: o.BackendName = "auto",
+    db: o.Db = Path("validation.db"),
+    rounds: o.Rounds = 3,
+    target_ci: o.TargetCi = "1%",
+    json_: o.Json = False,
+) -> int:
+    """Measure random networks of the law's family that it never saw, and score its predictions.
+
+    The measurements stay in the database; the same command goes on after an interruption.
+
+    Example: edgeprof validate --law law.json --nets 50 --seed 7
+    """
+    from edgeprof.backends.base import Stop
+    from edgeprof.fit.law import read_law
+    from edgeprof.sweeps.run import open_target
+    from edgeprof.validation import validate_law
+
+    found_law = read_law(law)
+    with open_target(board, backend) as target:
+        for what, fitted, here in (
+            ("machine", found_law.machine.get("model", ""), target.machine.get("model", "")),
+            ("runtime", found_law.runtime, target.runtime),
+        ):
+            if fitted != here:
+                say(f"warning: the law is of {what} {fitted}, and this is {here}: the scores tell how far it carries")
+        try:
+            with watching("validate") as watch:
+                scores, result = validate_law(
+                    found_law,
+                    target,
+                    db,
+                    nets=nets,
+                    seed=seed,
+                    rounds=rounds,
+                    stop=Stop(target_ci=o.percent(target_ci)),
+                    watch=watch,
+                    say=say,
+                )
+        except KeyboardInterrupt:
+            say(f"\ninterrupted: everything measured is kept in {db}; the same command goes on from there")
+            return 130
+    for case, reason in result.failed:
+        say(f"failed: {case.label()}: {reason}")
+    warn(result.warnings)
+    if json_:
+        print_json(asdict(scores))
+        return 1 if result.failed else 0
+    w5, w10 = scores.within_5_pct, scores.within_10_pct
+    covered = "unknown" if scores.covered_pct is None else f"{scores.covered_pct:.0f} % at {100 * scores.level:.0f} %"
+    print(f"{scores.nets} networks that law {found_law.name} never saw")
+    print(f"  MAPE {scores.mape_pct:.2f} %, median {scores.mdape_pct:.2f} %, 95th percentile {scores.p95_ape_pct:.1f} %")
+    print(f"  within ±5 %   {w5.pct:.0f} % [{w5.low_pct:.0f}, {w5.high_pct:.0f}]")
+    print(f"  within ±10 %  {w10.pct:.0f} % [{w10.low_pct:.0f}, {w10.high_pct:.0f}]")
+    print(f"  bias {scores.bias_pct:+.2f} %, interval covers {covered}")
+    if scores.noise_pct is not None and scores.floor_mape_pct is not None:
+        print(f"  noise between rounds {scores.noise_pct:.2f} %, sum of measured kernels {scores.floor_mape_pct:.2f} % off")
+    print("  furthest off:")
+    for row in sorted(scores.rows, key=lambda r: -abs(r.predicted_ms / r.measured_ms - 1))[:WORST]:
+        off = 100 * (row.predicted_ms / row.measured_ms - 1)
+        print(f"    {off:+6.1f} %  {row.measured_ms:9.4g} ms  {row.net[:45]} · batch {row.batch}")
+    return 1 if result.failed else 0

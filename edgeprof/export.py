@@ -1,0 +1,69 @@
+"""Measurements as plain values, for JSON, CSV and Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from edgeprof.timing.measurement import Measurement
+
+
+def as_dict(m: Measurement) -> dict[str, Any]:
+    """A measurement with every field named by quantity and unit; unknown is None."""
+    return {
+        "case": m.case.identity(),
+        "status": m.status,
+        "reason": m.reason or None,
+        "latency_ms": m.latency_ms,
+        "estimator": m.estimator,
+        "ci_ms": m.ci_ms,
+        "percentiles_ms": dict(m.percentiles_ms),
+        "ms_per_tile": m.ms_per_tile,
+        "tiles_per_ms": m.tiles_per_ms,
+        "rounds_ms": m.rounds_ms,
+        "samples": m.samples,
+        "load_ms": m.load_ms,
+        "first_run_ms": m.first_run_ms,
+        "host_to_host_ms": m.host_to_host_ms,
+        "kernels": [{k: v for k, v in asdict(kernel).items() if k != "glue"} for kernel in m.kernels],
+        "unattributed_ms": m.unattributed_ms,
+        "profiled_latency_ms": m.profiled_latency_ms,
+        "coverage": m.coverage,
+        "telemetry": dict(m.telemetry),
+        "environment": dict(m.environment),
+        "warnings": m.warnings,
+        "simulated": m.simulated,
+    }
+
+
+def flat(m: Measurement) -> dict[str, Any]:
+    """The same in one row: names joined by dots, lists of numbers and kernels as JSON."""
+    row: dict[str, Any] = {}
+    for key, value in as_dict(m).items():
+        if key in ("case", "percentiles_ms", "telemetry"):
+            row.update(_joined("" if key == "case" else key, value))
+        elif key == "ci_ms":
+            row.update(zip(("ci_low_ms", "ci_high_ms"), value or (None, None), strict=True))
+        else:
+            row[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
+    return row
+
+
+def _joined(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}" if prefix else key
+        if isinstance(value, Mapping):
+            found.update(_joined(name, value))
+        else:
+            found[name] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return found
+
+
+def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """:func:`flat` of each, with the same columns in every row."""
+    flats = [flat(m) for m in measurements]
+    names = list(dict.fromkeys(name for row in flats for name in row))
+    return [{name: row.get(name) for name in names} for row in flats]

@@ -1,0 +1,188 @@
+"""A law as people read it: the formula with standard errors, its accuracy, what it is valid for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edgeprof.fit.expressions import as_text, parse
+from edgeprof.fit.forms import NET_VARIABLES
+from edgeprof.fit.law import Law, LawGroup, Term
+from edgeprof.fit.validate import Scores
+
+WIDTH = 80
+SMALL_SHARE = 0.02  # groups below this part of the time share one line
+
+
+def law_text(law: Law, cv: Scores | None = None) -> str:
+    """The law in at most 80 columns."""
+    lines = [*headline(law), "", *formula(law), ""]
+    if cv is not None:
+        lines += accuracy(cv)
+    lines += [*_hanging("  valid for  ", valid_for(law))]
+    if law.kernel_rules.lines():
+        lines += _hanging("  rules      ", "; ".join(_own_rules(law)))
+    for note in notes(law):
+        lines += _hanging("  note       ", note)
+    return "\n".join(lines)
+
+
+def headline(law: Law) -> list[str]:
+    """Board, runtime, and what was measured."""
+    machine = law.machine.get("model", "")
+    threads = f", {law.threads} thread{'s' if law.threads != 1 else ''}" if law.threads else ""
+    noise = f", noise {law.noise_pct:.1f} %" if law.noise_pct is not None else ""
+    simulated = " · simulated" if law.simulated else ""
+    parts = f"{law.board} {machine}{threads} · {law.runtime} {law.precision} · {law.networks} networks{noise}{simulated}"
+    return _hanging("", parts) if law.networks else _hanging("", f"{law.board} {machine} · {law.runtime} {law.precision}")
+
+
+def formula(law: Law) -> list[str]:
+    """The sum, one group of kernels a paragraph, with its part of the time of the networks seen."""
+    per = "ms per tile =" if law.unit == "tile" else "ms per tile = 1/B × ( ms per run of B tiles:"
+    lines = [f"  {per:<70} share" if _shares(law) else f"  {per}"]
+    small = [g for g in law.groups if g.share is not None and g.share < SMALL_SHARE and law.scope == "kernel"]
+    for group in law.groups:
+        if group in small or not any(t.coefficient > 0 for t in group.terms):
+            continue
+        lines += _group_lines(law, group)
+    if small:
+        share = sum(g.share or 0 for g in small)
+        names = ", ".join(g.name for g in small)
+        lines += _with_share(_hanging("    ", f"{names}: see the law's file"), share)
+    overhead = " + ".join(_term(t, (*NET_VARIABLES,)) for t in law.overhead if t.coefficient > 0) or "0"
+    lines.append(f"    {'overhead':<14} {overhead}{'' if law.unit == 'tile' else '  )'}")
+    return lines
+
+
+def _group_lines(law: Law, group: LawGroup) -> list[str]:
+    form = law.as_form
+    allowed = (*form.variables, *form.definitions)
+    terms = [_term(t, allowed) for t in group.terms if t.coefficient > 0]
+    head = f"    {group.name:<14} "
+    lines = _sum_lines(head if len(head) <= 20 else f"    {group.name} ", terms)
+    if law.scope == "kernel" and len(head) > 20:
+        lines = [f"    {group.name}", *_sum_lines(" " * 8, terms)]
+    return _with_share(lines, group.share)
+
+
+def _sum_lines(head: str, terms: Sequence[str]) -> list[str]:
+    """Terms joined by plus signs, broken between terms."""
+    lines, line = [], head
+    for i, term in enumerate(terms):
+        piece = term if i == 0 else f" + {term}"
+        if len(line) + len(piece) > 72 and line.strip() and line != head:
+            lines.append(line)
+            line = " " * len(head) + piece.lstrip()
+        else:
+            line += piece
+    return [*lines, line]
+
+
+def _with_share(lines: list[str], share: float | None) -> list[str]:
+    if share is None:
+        return lines
+    shown = f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
+    first = lines[0]
+    return [f"{first:<72}{shown:>8}" if len(first) <= 72 else first, *lines[1:]]
+
+
+def _shares(law: Law) -> bool:
+    return any(g.share is not None for g in law.groups)
+
+
+def _term(term: Term, allowed: Sequence[str]) -> str:
+    text = as_text(parse(term.text, allowed))
+    value = with_error(term.coefficient, term.standard_error)
+    return value if text == "1" else f"{value}·{_bracketed(text)}"
+
+
+def _bracketed(text: str) -> str:
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character in "(⌈⌊[{") - (character in ")⌉⌋]}")
+        if depth == 0 and i and text[i : i + 3] in (" + ", " − "):
+            return f"({text})"
+    return text
+
+
+def with_error(value: float, error: float | None) -> str:
+    """``2.93(12)e-08``: the error in units of the last digit shown; the value alone where no error is known."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if error is None or not math.isfinite(error) or error <= 0:
+        return _scientific(value, exponent, 6, "")
+    if error >= value:
+        return _scientific(value, exponent, 0, f"({error / 10.0**exponent:.0f})")
+    digits = min(max(exponent - math.floor(math.log10(error)), 0), 6)
+    units = round(error / 10.0 ** (exponent - digits))
+    return _scientific(value, exponent, digits, f"({units})")
+
+
+def _scientific(value: float, exponent: int, digits: int, tail: str) -> str:
+    mantissa = f"{value / 10.0**exponent:.{digits}f}"
+    if not tail and "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    if -4 < exponent < 0 and not tail:
+        return f"{value:.{digits - exponent}f}".rstrip("0")
+    return f"{mantissa}{tail}e{exponent:+03d}" if exponent else f"{mantissa}{tail}"
+
+
+def accuracy(cv: Scores) -> list[str]:
+    """The cross-validated scores."""
+    w = cv.within_10_pct
+    lines = [
+        f"  held out   MAPE {cv.mape_pct:.1f} %, median {cv.mdape_pct:.1f} %, {w.pct:.0f} %"
+        f" [{w.low_pct:.0f}, {w.high_pct:.0f}] within ±10 %, bias {cv.bias_pct:+.1f} %"
+    ]
+    known = []
+    if cv.covered_pct is not None:
+        known.append(f"the interval covers {cv.covered_pct:.0f} % at {100 * cv.level:.0f} %")
+    if cv.noise_pct is not None:
+        known.append(f"noise between rounds {cv.noise_pct:.1f} %")
+    if cv.floor_mape_pct is not None:
+        known.append(f"sum of measured kernels {cv.floor_mape_pct:.1f} % off")
+    return [*lines, *_hanging("             ", ", ".join(known))] if known else lines
+
+
+def valid_for(law: Law) -> str:
+    """The domain in words."""
+    parts = []
+    for knob, seen in law.domain.items():
+        if knob == "padding":
+            parts.append(f"padding {', '.join(str(v) for v in seen)}")
+        elif seen[0] == seen[1]:
+            parts.append(f"{knob} {seen[0]}")
+        else:
+            parts.append(f"{knob} {seen[0]}–{seen[1]}")
+    return ", ".join(parts)
+
+
+def _own_rules(law: Law) -> list[str]:
+    return [f"{op} → {rule.text()}" for op, rule in sorted(law.kernel_rules.operators.items()) if rule.ask is not None]
+
+
+def notes(law: Law) -> list[str]:
+    """What the data did not tell."""
+    form = law.as_form
+    allowed = (*form.variables, *form.definitions)
+    found = []
+    for group in law.groups:
+        if group.note:
+            found.append(f"{group.name}: {group.note}")
+        for term in group.terms:
+            if term.note and (law.scope == "net" or term.note.startswith("the data cannot")):
+                found.append(f"{group.name}, {as_text(parse(term.text, allowed))}: {term.note}")
+    return found
+
+
+def _hanging(head: str, text: str) -> list[str]:
+    """``text`` broken at blanks to 80 columns, under a hanging ``head``."""
+    lines, line = [], head
+    for word in text.split(" "):
+        if len(line) + len(word) + 1 > WIDTH and line.strip() and line != head:
+            lines.append(line)
+            line = " " * len(head)
+        line += word if line == head or not line.strip() else f" {word}"
+    return [*lines, line]

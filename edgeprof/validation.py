@@ -1,0 +1,84 @@
+"""Validation: measure random networks of a law's family that it never saw, and score its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgeprof.backends.base import Stop
+from edgeprof.errors import FitError, SpecError
+from edgeprof.fit.fitting import judge, net_key, usable
+from edgeprof.fit.law import LEVEL, Law
+from edgeprof.fit.validate import Scores, score
+from edgeprof.store import Store
+from edgeprof.sweeps.case import Workload
+from edgeprof.sweeps.expand import expand
+from edgeprof.sweeps.run import Target, run_sweep
+from edgeprof.sweeps.spec import SweepSpec, parse_sweep
+from edgeprof.timing.session import Progress, SweepResult
+
+SPARE = 4  # networks drawn for each one wanted, so that those which the law saw can be left out
+
+
+def family_sweep(law: Law, nets: int, seed: int) -> SweepSpec:
+    """A sample of ``nets`` networks of the family that ``law`` was fitted on, as a sweep.
+
+    :raises SpecError: the law does not say what its family is.
+    """
+    if not law.family.get("knobs"):
+        raise SpecError(f"law '{law.name}' does not say which networks it is of", "fit it again with edgeprof fit")
+    fixed = {"threads": law.threads} if law.threads else {}
+    sample = {**law.family, "nets": nets, "seed": seed}
+    data = {"name": f"validate {law.name}", "net": {**fixed, "launch": law.launch}, "sample": sample}
+    return parse_sweep(data, f"the family of law '{law.name}'")
+
+
+def unseen(law: Law, nets: int, seed: int) -> tuple[Workload, ...]:
+    """``nets`` networks of the law's family, none of them among those it was fitted on.
+
+    :raises FitError: the family has too few others.
+    """
+    seen = set(law.seen)
+    try:
+        drawn = expand(family_sweep(law, nets * SPARE, seed)) if seen else expand(family_sweep(law, nets, seed))
+    except SpecError:
+        drawn = expand(family_sweep(law, nets, seed))
+    new = [work for work in drawn if net_key(work.net) not in seen][:nets]
+    if not new:
+        raise FitError(f"law '{law.name}' has seen every network of its family", "fit it on a random sample: sweep family")
+    return tuple(new)
+
+
+def validate_law(
+    law: Law,
+    target: Target,
+    db: Path,
+    *,
+    nets: int = 50,
+    seed: int = 7,
+    rounds: int = 3,
+    stop: Stop | None = None,
+    level: float = LEVEL,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Scores, SweepResult]:
+    """Measure ``nets`` networks of the family of ``law`` that it never saw and score it on them.
+
+    The measurements go into ``db`` and stay there; the same command resumes.
+    """
+    works = unseen(law, nets, seed)
+    sweep = [_alone(work) for work in works]
+    result = run_sweep(sweep, db, target, rounds=rounds, stop=stop, watch=watch, say=say)
+    keys = {target.case(work).key() for work in works}
+    with Store(db) as store:
+        measured = [m for m in store.measurements() if m.case.key() in keys]
+    return score(judge(law, usable(measured, law.launch), level), level), result
+
+
+def _alone(work: Workload) -> SweepSpec:
+    """A sweep of one workload."""
+    net = {**work.net.model_dump(), **work.model_dump(exclude={"net"})}
+    return SweepSpec(name="validate", net={k: v for k, v in net.items() if v != ()})
+
+
+__all__: Sequence[str] = ("family_sweep", "unseen", "validate_law")
