@@ -56,6 +56,6 @@ def summary(codes: Iterable[str]) -> list[str]:
     lines = []
     for code, count in counted.most_common():
         advice = ADVICE[code]
-        cases = "1 case" if count == 1 else f"{count} cases"
-        lines.append(f"{advice.text} ({cases}) · {advice.remedy}")
+        cases = f" ({count} cases)" if count > 1 else ""
+        lines.append(f"{advice.text}{cases} · {advice.remedy}")
     return lines

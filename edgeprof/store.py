@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,16 @@ CREATE TABLE sentinels (
     load_1m REAL
 );
 """
+ADD_SESSION = "INSERT OR IGNORE INTO sessions (started, uid, facts) VALUES (?, ?, ?)"
+ADD_SWEEP = "INSERT OR IGNORE INTO sweeps (uid, spec, at) VALUES (?, ?, ?)"
+ADD_CASE = (
+    "INSERT INTO cases (key, identity, estimator, simulated, wanted) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET wanted = max(wanted, excluded.wanted)"
+)
+ROUND = "case_key, number, session, at, status, reason, repeats, data, runs_ns, superseded"
+ADD_ROUND = f"INSERT INTO rounds ({ROUND}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SENTINEL = "session, at, name, latency_ms, load_1m"
+ADD_SENTINEL = f"INSERT INTO sentinels ({SENTINEL}) VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,6 @@ class Store:
         if not create and not path.is_file():
             raise StoreError(f"no database {path}", f"measure one first: edgeprof sweep --db {path}")
         with _clear_errors(path):
-            fresh = create and (not path.exists() or path.stat().st_size == 0)
             target = str(path) if create else f"file:{_quoted(path)}?mode=rw"
             try:
                 self._db = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, uri=not create)
@@ -80,19 +90,35 @@ class Store:
                 if create:
                     raise
                 self._db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True)
-            if fresh:
+            if create and self._empty():
                 self._create()
             self._check()
 
+    def _empty(self) -> bool:
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return not tables and self._db.execute("PRAGMA application_id").fetchone()[0] == 0
+
     def _create(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         with self._transaction():
-            if self._db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+            if not self._empty():
                 return  # another process was first
             for statement in SCHEMA.strip().split(";\n"):
                 self._db.execute(statement.rstrip(";"))
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _write_ahead(self) -> None:
+        """Readers and a writer at once. SQLite does not wait for others here, so this does."""
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def _check(self) -> None:
         self._db.execute("PRAGMA synchronous = FULL")
@@ -129,25 +155,19 @@ class Store:
     def add_session(self, uid: str, facts: Mapping[str, Any]) -> None:
         """Keep the circumstances of a run of ``sweep`` or ``validate``."""
         with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO sessions (started, uid, facts) VALUES (?, ?, ?)", (now(), uid, _json(facts))
-            )
+            self._db.execute(ADD_SESSION, (now(), uid, _json(facts)))
 
     def add_sweep(self, spec: Mapping[str, Any]) -> None:
         """Keep what was asked for; the same sweep again is kept once."""
         text = _json(spec)
         with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO sweeps VALUES (?, ?, ?)", (text, text, now()))
+            self._db.execute(ADD_SWEEP, (text, text, now()))
 
     def add_cases(self, cases: Iterable[Case], estimator: Estimator, simulated: bool, wanted: int) -> None:
         """Make the cases known; one that is known keeps the larger number of rounds wanted."""
         rows = [(c.key(), _json(c.identity()), estimator, int(simulated), wanted) for c in cases]
         with self._transaction():
-            self._db.executemany(
-                "INSERT INTO cases VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET wanted = max(wanted, excluded.wanted)",
-                rows,
-            )
+            self._db.executemany(ADD_CASE, rows)
 
     def add_round(self, case: Case, measured: Round, session: str) -> None:
         """Write one round in one transaction; an earlier round of that number is superseded."""
@@ -155,10 +175,9 @@ class Store:
         with self._transaction():
             self._supersede(key, measured.number)
             self._db.execute(
-                "INSERT INTO rounds (case_key, number, session, at, status, reason, repeats, data, runs_ns)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ADD_ROUND,
                 (key, measured.number, session, now(), measured.status, measured.reason, measured.repeats)
-                + (_pack(measured), zlib.compress(measured.runs_ns.astype("<i8").tobytes(), 6)),
+                + (_pack(measured), zlib.compress(measured.runs_ns.astype("<i8").tobytes(), 6), 0),
             )
 
     def supersede(self, cases: Iterable[Case]) -> None:
@@ -176,10 +195,7 @@ class Store:
     def add_sentinel(self, session: str, name: str, latency_ms: float, load_1m: float | None) -> None:
         """Keep one reading of a sentinel."""
         with self._transaction():
-            self._db.execute(
-                "INSERT INTO sentinels (session, at, name, latency_ms, load_1m) VALUES (?, ?, ?, ?, ?)",
-                (session, now(), name, latency_ms, load_1m),
-            )
+            self._db.execute(ADD_SENTINEL, (session, now(), name, latency_ms, load_1m))
 
     # --- reading
 
@@ -197,7 +213,7 @@ class Store:
     def sentinels(self) -> list[Sentinel]:
         """Every reading of a sentinel, oldest first."""
         with _clear_errors(self.path):
-            rows = self._db.execute("SELECT session, at, name, latency_ms, load_1m FROM sentinels ORDER BY id")
+            rows = self._db.execute(f"SELECT {SENTINEL} FROM sentinels ORDER BY id")
             return [Sentinel(*row) for row in rows]
 
     def measurements(self) -> list[Measurement]:
@@ -222,43 +238,44 @@ class Store:
 
         Where both measured the same round of the same case, the target's stays current and the other is kept beside it.
         """
-        added = kept = 0
-        with _clear_errors(self.path), target._transaction():
-            for table in ("sessions", "sweeps", "cases"):
-                columns = ("started, uid, facts", "uid, spec, at", "key, identity, estimator, simulated, wanted")[
-                    ("sessions", "sweeps", "cases").index(table)
-                ]
-                marks = ", ".join("?" * len(columns.split(",")))
-                rows = self._db.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()
-                target._db.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", rows)
-            columns = "case_key, number, session, at, status, reason, repeats, data, runs_ns, superseded"
-            for row in self._db.execute(f"SELECT {columns} FROM rounds ORDER BY id").fetchall():
-                same = target._db.execute(
-                    "SELECT 1 FROM rounds WHERE case_key = ? AND number = ? AND session = ? AND at = ?", row[:4]
-                ).fetchone()
-                if same:
-                    kept += 1
-                    continue
-                current = target._db.execute(
-                    "SELECT id, status FROM rounds WHERE case_key = ? AND number = ? AND superseded = 0", row[:2]
-                ).fetchone()
-                superseded = row[9]
-                if current and not superseded:
-                    if current[1] == "failed" and row[4] == "ok":
-                        target._db.execute("UPDATE rounds SET superseded = 1 WHERE id = ?", current[:1])
-                    else:
-                        superseded = 1
-                target._db.execute(
-                    f"INSERT INTO rounds ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row[:9], superseded)
+        with _clear_errors(self.path):
+            sessions, sweeps, cases, rounds, sentinels = (
+                self._db.execute(query).fetchall()
+                for query in (
+                    "SELECT started, uid, facts FROM sessions ORDER BY id",
+                    "SELECT uid, spec, at FROM sweeps ORDER BY rowid",
+                    "SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid",
+                    f"SELECT {ROUND} FROM rounds ORDER BY id",
+                    f"SELECT {SENTINEL} FROM sentinels ORDER BY id",
                 )
-                added += 1
-            rows = self._db.execute("SELECT session, at, name, latency_ms, load_1m FROM sentinels ORDER BY id")
-            for row in rows.fetchall():
-                if not target._db.execute("SELECT 1 FROM sentinels WHERE session = ? AND at = ?", row[:2]).fetchone():
-                    target._db.execute(
-                        "INSERT INTO sentinels (session, at, name, latency_ms, load_1m) VALUES (?, ?, ?, ?, ?)", row
-                    )
-        return added, kept
+            )
+        with target._transaction():
+            target._db.executemany(ADD_SESSION, sessions)
+            target._db.executemany(ADD_SWEEP, sweeps)
+            target._db.executemany(ADD_CASE, cases)
+            added = sum(target._take_round(*row) for row in rounds)
+            for row in sentinels:
+                if not target._knows("sentinels", session=row[0], at=row[1], name=row[2]):
+                    target._db.execute(ADD_SENTINEL, row)
+        return added, len(rounds) - added
+
+    def _take_round(self, key: str, number: int, session: str, at: str, status: str, *rest: Any) -> bool:
+        """Take over a row of another database. False where it is here already."""
+        if self._knows("rounds", case_key=key, number=number, session=session, at=at):
+            return False
+        *content, superseded = rest
+        if not superseded and self._knows("rounds", case_key=key, number=number, superseded=0):
+            if status == "ok" and self._knows("rounds", case_key=key, number=number, superseded=0, status="failed"):
+                self._supersede(key, number)
+            else:
+                superseded = 1
+        self._db.execute(ADD_ROUND, (key, number, session, at, status, *content, superseded))
+        return True
+
+    def _knows(self, table: str, **values: Any) -> bool:
+        """True where ``table`` has a row with these ``values``."""
+        where = " AND ".join(f"{column} = ?" for column in values)
+        return self._db.execute(f"SELECT 1 FROM {table} WHERE {where}", tuple(values.values())).fetchone() is not None
 
 
 def _json(value: Any) -> str:

@@ -26,7 +26,9 @@ def family_sweep(law: Law, nets: int, seed: int) -> SweepSpec:
     :raises SpecError: the law does not say what its family is.
     """
     if not law.family.get("knobs"):
-        raise SpecError(f"law '{law.name}' does not say which networks it is of", "fit it again with edgeprof fit")
+        raise SpecError(
+            f"law '{law.name}' does not say which networks it is of", "fit it again with edgeprof fit"
+        )
     fixed = {"threads": law.threads} if law.threads else {}
     sample = {**law.family, "nets": nets, "seed": seed}
     data = {"name": f"validate {law.name}", "net": {**fixed, "launch": law.launch}, "sample": sample}
@@ -40,12 +42,17 @@ def unseen(law: Law, nets: int, seed: int) -> tuple[Workload, ...]:
     """
     seen = set(law.seen)
     try:
-        drawn = expand(family_sweep(law, nets * SPARE, seed)) if seen else expand(family_sweep(law, nets, seed))
+        drawn = (
+            expand(family_sweep(law, nets * SPARE, seed)) if seen else expand(family_sweep(law, nets, seed))
+        )
     except SpecError:
         drawn = expand(family_sweep(law, nets, seed))
     new = [work for work in drawn if net_key(work.net) not in seen][:nets]
     if not new:
-        raise FitError(f"law '{law.name}' has seen every network of its family", "fit it on a random sample: sweep family")
+        raise FitError(
+            f"law '{law.name}' has seen every network of its family",
+            "fit it on a random sample: sweep family",
+        )
     return tuple(new)
 
 

@@ -1,8 +1,8 @@
 """ONNX Runtime on the device: sessions, bound inputs and outputs, profile events, the optimised graph.
 
 Python 3.6 syntax, standard library, NumPy and onnxruntime alone: this file is sent to the worker. Every way to
-execute networks offers what is here: ``describe()``, ``load(…)`` and a session with ``run``, ``run_from_host``, ``shapes``,
-``profile`` and ``graph``.
+execute networks offers what is here: ``describe()``, ``load(…)`` and a session with ``run``, ``run_from_host``,
+``shapes``, ``profile`` and ``graph``.
 """
 
 import json
@@ -105,7 +105,8 @@ class Session(object):
     def profile(self, skip):
         """End profiling: (kernels in execution order, microseconds of each run), both without the first ``skip`` runs.
 
-        A kernel is a dict of ``name``, ``op_type``, ``provider``, ``inputs`` and ``outputs`` (shapes) and ``us``, its times.
+        A kernel is a dict of ``name``, ``op_type``, ``provider``, ``inputs`` and ``outputs`` (shapes) and ``us``,
+        its times.
         """
         path = self._session.end_profiling()
         with open(path) as stream:

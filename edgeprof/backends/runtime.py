@@ -66,7 +66,8 @@ class RuntimeBackend:
         path = Path(self._folder.name) / "model.onnx"
         path.write_bytes(model_bytes(case.net, case.batch))
         timeout = 60 + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
-        answer = self._ask(path, case.threads, dict(case.provider_options), stop, tiles, key not in self._traces, timeout)
+        options = dict(case.provider_options)
+        answer = self._ask(path, case.threads, options, stop, tiles, key not in self._traces, timeout)
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
             graph = onnx.load_model_from_string(base64.b64decode(answer["graph"])).graph

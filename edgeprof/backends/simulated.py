@@ -50,7 +50,7 @@ class SimulatedBackend:
         self.law = law
         self.noise = noise
         self.name = f"simulated:{law.name},noise={noise:.6g}"
-        self.launches = (law.launch,)
+        self.launches: tuple[str, ...] = (law.launch,)
 
     def runtime(self) -> str:
         return self.law.runtime
@@ -68,17 +68,17 @@ class SimulatedBackend:
         plain, profiled = ms * lasting * passing
         operators = net_operators(case.net, case.batch)
         known = {op.name for op in operators}
-        kernels = tuple(
-            KernelTimes(kind, name, _covered(name, known), tuple(profiled[:, i] * 1e3), name not in known and " after " in name)
-            for i, (kind, name, _) in enumerate(prices)
-        )
+        kernels = []
+        for i, (kind, name, _) in enumerate(prices):
+            glue = name not in known and " after " in name
+            kernels.append(KernelTimes(kind, name, _covered(name, known), tuple(profiled[:, i] * 1e3), glue))
         return Round(
             number=number,
             status="ok",
             runs_ns=np.rint(plain.sum(axis=1) * 1e6).astype(np.int64),
             stopped="target",
             half_width=0.0,
-            kernels=kernels,
+            kernels=tuple(kernels),
             profiled_us=tuple(profiled.sum(axis=1) * 1e3),
         )
 
@@ -92,4 +92,4 @@ class SimulatedBackend:
 def _covered(name: str, known: set[str]) -> tuple[str, ...]:
     """Operators of a simulated kernel: that of its name, or the one that a layout change follows."""
     source = name.rpartition(" after ")[2]
-    return (source,) if source in known else (name,)
+    return (source,) if source in known or source == "input" else (name,)

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="edgeprof",
     help="Know how fast a network will run on a board before you train it.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,9 +37,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Know how fast a network will run on a board before you train it."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:

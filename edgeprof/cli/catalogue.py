@@ -28,7 +28,10 @@ def list_names(
     if kind == "backends":
         from edgeprof.backends.open import BACKENDS
 
-        rows = [{"name": name, "about": about, "origin": "edgeprof", "path": None} for name, (about, _) in BACKENDS.items()]
+        rows = [
+            {"name": name, "about": about, "origin": "edgeprof", "path": None}
+            for name, (about, _) in BACKENDS.items()
+        ]
     else:
         rows = [
             {"name": e.name, "about": _about(e.path.read_text("utf-8")), "origin": e.origin, "path": str(e.path)}
@@ -58,7 +61,9 @@ def show(name: Annotated[str, typer.Argument(help="A sweep, board, form or law."
             else:
                 print(text.rstrip())
             return 0
-    raise CatalogueError(f"nothing in the catalogue is called '{name}'", "edgeprof list sweeps|boards|forms|laws tells names")
+    raise CatalogueError(
+        f"nothing in the catalogue is called '{name}'", "edgeprof list sweeps|boards|forms|laws tells names"
+    )
 
 
 def _about(text: str) -> str:

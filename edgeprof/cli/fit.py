@@ -58,5 +58,5 @@ def fit(
     if out is None:
         say("the law is not kept: give it a file with --out law.json")
     else:
-        print(f"  {out} written · try: edgeprof predict --law {out} --conv 2 --depth 32 --batch 64")
+        print(f"  {out} written\n  try: edgeprof predict --law {out} --conv 2 --depth 20 --batch 32")
     return 0

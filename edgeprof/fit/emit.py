@@ -6,17 +6,45 @@ import math
 from collections.abc import Sequence
 
 from edgeprof.fit.expressions import as_text, parse
-from edgeprof.fit.forms import NET_VARIABLES
+from edgeprof.fit.forms import CONSTANTS, NET_VARIABLES
 from edgeprof.fit.law import Law, LawGroup, Term
 from edgeprof.fit.validate import Scores
 
 WIDTH = 80
+KERNEL_WORDS = {
+    "B": "batch",
+    "C": "channels in",
+    "M": "channels or columns out",
+    "H": "rows out",
+    "W": "columns out",
+    "Hi": "rows in",
+    "Wi": "columns in",
+    "Kh": "kernel rows",
+    "Kw": "kernel columns",
+    "S": "stride",
+    "P": "padding of both sides",
+    "G": "groups",
+    "R": "rows of a product",
+    "N": "its inner size",
+    "X": "elements in",
+    "Y": "elements out",
+    "k": "kernels",
+}
+NET_WORDS = {
+    "t": "tile (pixels)",
+    "D": "depth",
+    "C": "conv layers",
+    "N": "neurons",
+    "F": "hidden FC layers",
+    "K": "kernel",
+    "B": "batch",
+}
 SMALL_SHARE = 0.02  # groups below this part of the time share one line
 
 
 def law_text(law: Law, cv: Scores | None = None) -> str:
     """The law in at most 80 columns."""
-    lines = [*headline(law), "", *formula(law), ""]
+    lines = [*headline(law), "", *formula(law), *legend(law), ""]
     if cv is not None:
         lines += accuracy(cv)
     lines += [*_hanging("  valid for  ", valid_for(law))]
@@ -34,7 +62,11 @@ def headline(law: Law) -> list[str]:
     noise = f", noise {law.noise_pct:.1f} %" if law.noise_pct is not None else ""
     simulated = " · simulated" if law.simulated else ""
     parts = f"{law.board} {machine}{threads} · {law.runtime} {law.precision} · {law.networks} networks{noise}{simulated}"
-    return _hanging("", parts) if law.networks else _hanging("", f"{law.board} {machine} · {law.runtime} {law.precision}")
+    return (
+        _hanging("", parts)
+        if law.networks
+        else _hanging("", f"{law.board} {machine} · {law.runtime} {law.precision}")
+    )
 
 
 def formula(law: Law) -> list[str]:
@@ -53,6 +85,28 @@ def formula(law: Law) -> list[str]:
     overhead = " + ".join(_term(t, (*NET_VARIABLES,)) for t in law.overhead if t.coefficient > 0) or "0"
     lines.append(f"    {'overhead':<14} {overhead}{'' if law.unit == 'tile' else '  )'}")
     return lines
+
+
+def legend(law: Law) -> list[str]:
+    """What the names in the formula stand for."""
+    used = {
+        name
+        for g in law.groups
+        for t, e in zip(g.terms, law.as_form.expressions[g.name], strict=True)
+        if t.coefficient > 0
+        for name in e.names
+    }
+    parts: list[str] = []
+    for name, expression in reversed(list(law.as_form.definitions.items())):
+        if name in used:
+            used |= expression.names
+            parts.insert(0, f"{name} = {as_text(expression)}")
+    words = KERNEL_WORDS if law.scope == "kernel" else NET_WORDS
+    parts += [f"{name} {text}" for name, text in words.items() if name in used]
+    parts += [
+        f"{name} = {law.constants[name]:g}" for name in CONSTANTS if name in used and name in law.constants
+    ]
+    return _hanging("    with ", "; ".join(parts)) if parts else []
 
 
 def _group_lines(law: Law, group: LawGroup) -> list[str]:
@@ -107,26 +161,30 @@ def _bracketed(text: str) -> str:
 
 
 def with_error(value: float, error: float | None) -> str:
-    """``2.93(12)e-08``: the error in units of the last digit shown; the value alone where no error is known."""
+    """``2.93(12)e-08``: the error in units of the last digit shown; three digits where no error is known, or all of a
+    value that was given with fewer."""
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
     if error is None or not math.isfinite(error) or error <= 0:
-        return _scientific(value, exponent, 6, "")
+        return f"{value:.3g}" if 1e-3 <= value < 1e4 else _trimmed(f"{value:.2e}")
     if error >= value:
-        return _scientific(value, exponent, 0, f"({error / 10.0**exponent:.0f})")
+        exponent = math.floor(math.log10(value))
+        return f"{value / 10.0**exponent:.0f}({error / 10.0**exponent:.0f}){_power(exponent)}"
+    exponent = math.floor(math.log10(value))
     digits = min(max(exponent - math.floor(math.log10(error)), 0), 6)
+    if round(value / 10.0**exponent, digits) >= 10:
+        exponent, digits = exponent + 1, digits + 1
     units = round(error / 10.0 ** (exponent - digits))
-    return _scientific(value, exponent, digits, f"({units})")
+    return f"{value / 10.0**exponent:.{digits}f}({units}){_power(exponent)}"
 
 
-def _scientific(value: float, exponent: int, digits: int, tail: str) -> str:
-    mantissa = f"{value / 10.0**exponent:.{digits}f}"
-    if not tail and "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    if -4 < exponent < 0 and not tail:
-        return f"{value:.{digits - exponent}f}".rstrip("0")
-    return f"{mantissa}{tail}e{exponent:+03d}" if exponent else f"{mantissa}{tail}"
+def _power(exponent: int) -> str:
+    return f"e{exponent:+03d}" if exponent else ""
+
+
+def _trimmed(text: str) -> str:
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
 
 
 def accuracy(cv: Scores) -> list[str]:
@@ -160,7 +218,11 @@ def valid_for(law: Law) -> str:
 
 
 def _own_rules(law: Law) -> list[str]:
-    return [f"{op} → {rule.text()}" for op, rule in sorted(law.kernel_rules.operators.items()) if rule.ask is not None]
+    return [
+        f"{op} → {rule.text()}"
+        for op, rule in sorted(law.kernel_rules.operators.items())
+        if rule.ask is not None
+    ]
 
 
 def notes(law: Law) -> list[str]:

@@ -111,53 +111,66 @@ def as_text(expression: Expression) -> str:
 # --- functions that sympy lacks -----------------------------------------------------------------------------
 
 
-class _Call(sp.Function):  # type: ignore[misc]
-    """A function that sympy leaves alone and that is printed as a call in every language."""
+_LIBRARY = {"c": "", "javascript": "Math.", "python": "math.", "numpy": "numpy."}
 
-    nargs = 2
 
-    def _call(self, printer: Any, library: str, cast: str = "") -> str:
+class _Own(sp.Function):  # type: ignore[misc]
+    """A function that sympy leaves alone, and that knows how it is written in every language."""
+
+    is_commutative = True
+    is_number = False  # lest sympy try to work out its value
+
+    def _code(self, printer: Any, language: str) -> str:
+        raise NotImplementedError
+
+    def _tex(self, printer: Any) -> str:
         raise NotImplementedError
 
     def _ccode(self, printer: Any) -> str:
-        return self._call(printer, "", "(double)")
+        return self._code(printer, "c")
 
     def _javascript(self, printer: Any) -> str:
-        return self._call(printer, "Math.")
+        return self._code(printer, "javascript")
 
     def _pythoncode(self, printer: Any) -> str:
-        return self._call(printer, "math.")
+        return self._code(printer, "python")
 
     def _numpycode(self, printer: Any) -> str:
-        return self._call(printer, "numpy.")
+        return self._code(printer, "numpy")
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        text = self._tex(printer)
+        return rf"\left({text}\right)^{{{exp}}}" if exp else text
 
 
-class _Quotient(_Call):
+class _Quotient(_Own):
     """⌈x/n⌉ or ⌊x/n⌋, with the division kept: sympy's own ceiling(x/12) is printed as ceil((1/12)*x), which
     is off by one block for some multiples of 12."""
 
+    nargs = 2
     _word = ""
 
     @classmethod
     def eval(cls, x: Any, n: Any) -> Any:
-        if n.is_zero:
+        if n.is_Number and n == 0:
             return sp.zoo
         if x.is_Number and n.is_Number:
             return (sp.ceiling if cls._word == "ceil" else sp.floor)(x / n)
         return None
 
-    def _call(self, printer: Any, library: str, cast: str = "") -> str:
+    def _code(self, printer: Any, language: str) -> str:
         x, n = self.args
-        if n == 1:
-            return f"{library}{self._word}({printer._print(x)})"
-        top = printer.parenthesize(x, PRECEDENCE["Mul"])
-        return f"{library}{self._word}({cast}{top}/{printer.parenthesize(n, PRECEDENCE['Pow'])})"
+        ratio = printer._print(x)
+        if n != 1:
+            cast = "(double)" if language == "c" else ""
+            top = printer.parenthesize(x, PRECEDENCE["Mul"])
+            ratio = f"{cast}{top}/{printer.parenthesize(n, PRECEDENCE['Pow'])}"
+        return f"{_LIBRARY[language]}{self._word}({ratio})"
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        x, n = self.args
-        inside = printer._print(x) if n == 1 else rf"\frac{{{printer._print(x)}}}{{{printer._print(n)}}}"
-        text = rf"\left\l{self._word} {inside} \right\r{self._word}"
-        return f"{text}^{{{exp}}}" if exp else text
+    def _tex(self, printer: Any) -> str:
+        x, n = (printer._print(arg) for arg in self.args)
+        ratio = x if self.args[1] == 1 else rf"\frac{{{x}}}{{{n}}}"
+        return rf"\left\l{self._word} {ratio} \right\r{self._word}"
 
 
 class Ceil(_Quotient):
@@ -180,8 +193,10 @@ def _rounded(rounding: type[_Quotient], x: Any, n: Any) -> Any:
     return rounding(top, bottom * n)
 
 
-class Root(_Call):
+class Root(_Own):
     """x to a power that is no whole number. Of sympy's own roots it would ask the sign of x, at any price."""
+
+    nargs = 2
 
     @classmethod
     def eval(cls, x: Any, exponent: Any) -> Any:
@@ -189,16 +204,38 @@ class Root(_Call):
             return sp.nan if x < 0 else x**exponent
         return None
 
-    def _call(self, printer: Any, library: str, cast: str = "") -> str:
+    def _code(self, printer: Any, language: str) -> str:
         x, exponent = (printer._print(arg) for arg in self.args)
         if self.args[1] == sp.Rational(1, 2):
-            return f"{library}sqrt({x})"
-        return f"{library}{'power' if library == 'numpy.' else 'pow'}({x}, {exponent})"
+            return f"{_LIBRARY[language]}sqrt({x})"
+        return f"{_LIBRARY[language]}{'power' if language == 'numpy' else 'pow'}({x}, {exponent})"
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
+    def _tex(self, printer: Any) -> str:
         x, exponent = (printer._print(arg) for arg in self.args)
-        text = rf"\sqrt{{{x}}}" if self.args[1] == sp.Rational(1, 2) else rf"\left({x}\right)^{{{exponent}}}"
-        return rf"\left({text}\right)^{{{exp}}}" if exp else text
+        return rf"\sqrt{{{x}}}" if self.args[1] == sp.Rational(1, 2) else rf"\left({x}\right)^{{{exponent}}}"
+
+
+class Where(_Own):
+    """``Where(condition, x, y)``: x where the condition holds, else y. sympy's own Piecewise would simplify
+    its conditions, and can do so for ever."""
+
+    nargs = 3
+
+    @classmethod
+    def eval(cls, condition: Any, x: Any, y: Any) -> Any:
+        return {sp.true: x, sp.false: y}.get(condition)
+
+    def _code(self, printer: Any, language: str) -> str:
+        condition, x, y = (printer._print(arg) for arg in self.args)
+        if language == "numpy":
+            return f"numpy.where({condition}, {x}, {y})"
+        if language == "python":
+            return f"(({x}) if {condition} else ({y}))"
+        return f"(({condition}) ? ({x}) : ({y}))"
+
+    def _tex(self, printer: Any) -> str:
+        condition, x, y = (printer._print(arg) for arg in self.args)
+        return rf"\begin{{cases}} {x} & \text{{if}}\: {condition} \\ {y} & \text{{else}} \end{{cases}}"
 
 
 class log2(cfunctions.log2):  # type: ignore[misc]
@@ -208,15 +245,13 @@ class log2(cfunctions.log2):  # type: ignore[misc]
         return f"Math.log2({printer._print(self.args[0])})"
 
 
-class BoundedSum(sp.Function):  # type: ignore[misc]
+class BoundedSum(_Own):
     """``BoundedSum(Lambda(n, x), low, high)``: Σ x for n = low, low + 1, … high, and 0 when high < low.
 
     sympy's own Sum is negative there (Karr's convention), and sympy cannot print it in C or JavaScript.
     """
 
     nargs = 3
-    is_commutative = True
-    is_number = False  # lest sympy try to work out its value
 
     def closed(self) -> Any:
         """The same without a loop, as a polynomial of its limits.
@@ -230,27 +265,20 @@ class BoundedSum(sp.Function):  # type: ignore[misc]
                 f"a sum over {n} of something that is no polynomial in {n} has no closed form: {term.expr}",
                 "C and JavaScript have no sums: use another form for them, or emit Python",
             )
-        total = sp.summation(sp.expand(term.expr), (n, low, high))
-        return sp.Piecewise((total, sp.Ge(high, low)), (0, True))
+        return Where(sp.Ge(high, low), sp.summation(sp.expand(term.expr), (n, low, high)), sp.Integer(0))
 
-    def _ccode(self, printer: Any) -> str:
-        return str(printer._print(self.closed()))
-
-    _javascript = _ccode
-
-    def _pythoncode(self, printer: Any) -> str:
+    def _code(self, printer: Any, language: str) -> str:
+        if language in ("c", "javascript"):
+            return str(printer._print(self.closed()))
         n, term, low, high = self._printed(printer)
+        if language == "numpy":
+            return f"_bounded_sum(lambda {n}: {term}, {low}, {high})"
         return f"sum({term} for {n} in range(int({low}), int({high}) + 1))"
 
-    def _numpycode(self, printer: Any) -> str:
-        n, term, low, high = self._printed(printer)
-        return f"_bounded_sum(lambda {n}: {term}, {low}, {high})"
-
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
+    def _tex(self, printer: Any) -> str:
         n, _, low, high = self._printed(printer)
         term = printer.parenthesize(self.args[0].expr, PRECEDENCE["Mul"])
-        text = rf"\left(\sum_{{{n}={low}}}^{{{high}}} {term}\right)"
-        return f"{text}^{{{exp}}}" if exp else text
+        return rf"\left(\sum_{{{n}={low}}}^{{{high}}} {term}\right)"
 
     def _printed(self, printer: Any) -> list[str]:
         term, low, high = self.args
@@ -416,12 +444,9 @@ class _Reader:
                 body = self.read(term, names | {counter.id})
                 limits = self.read(low, names), self.read(high, names)
                 return BoundedSum(sp.Lambda(sp.Symbol(counter.id), body), *limits)
-            case "where", [condition, *_] if any(_is_call(part, "where") for part in ast.walk(condition)):
-                self.refuse("where() in the condition", condition, "compare two expressions without where()")
             case "where", [ast.Compare(left=a, ops=[op], comparators=[b]), yes, no] if type(op) in _RELATIONS:
                 holds = _RELATIONS[type(op)][0](self.read(a, names), self.read(b, names), evaluate=False)
-                branches = (self.read(yes, names), holds), (self.read(no, names), True)
-                return sp.Piecewise(*branches, evaluate=False)
+                return Where(holds, self.read(yes, names), self.read(no, names))
             case "where", _:
                 self.refuse("where() needs one comparison of two expressions, not", args[0])
             case (("ceil" | "floor"), [ast.BinOp(left=left, op=ast.Div(), right=right)]):

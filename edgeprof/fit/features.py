@@ -24,7 +24,11 @@ def machine_constants(machine: Mapping[str, Any], threads: int) -> dict[str, flo
     known: list[float] = []
     for size in sizes:
         known.append(size * 1024.0 if size else (known[-1] if known else 32 * 1024.0))
-    return {"V": float(machine.get("lanes", 4)), "T": float(threads), **dict(zip(("L1", "L2", "L3"), known, strict=True))}
+    return {
+        "V": float(machine.get("lanes", 4)),
+        "T": float(threads),
+        **dict(zip(("L1", "L2", "L3"), known, strict=True)),
+    }
 
 
 def net_values(net: NetSpec, batch: int) -> dict[str, float]:
@@ -43,13 +47,18 @@ def net_values(net: NetSpec, batch: int) -> dict[str, float]:
 
 def columns(rows: Sequence[Mapping[str, float]], constants: Mapping[str, float]) -> dict[str, Column]:
     """Variables of ``rows`` as columns; only those that every row has. Constants are columns of one value."""
-    names = [n for n in (*KERNEL_VARIABLES, "t", "D", "F", "K", "k") if rows and all(n in row for row in rows)]
+    names = [
+        n for n in (*KERNEL_VARIABLES, "t", "D", "F", "K", "k") if rows and all(n in row for row in rows)
+    ]
     found = {n: np.array([row[n] for row in rows], np.float64) for n in names}
     return {**found, **{n: np.full(len(rows), value) for n, value in constants.items() if n not in found}}
 
 
 def design(
-    terms: Sequence[Expression], definitions: Mapping[str, Expression], values: Mapping[str, Column], count: int
+    terms: Sequence[Expression],
+    definitions: Mapping[str, Expression],
+    values: Mapping[str, Column],
+    count: int,
 ) -> NDArray[np.float64]:
     """Terms as columns: [count, number of terms].
 
@@ -57,7 +66,7 @@ def design(
     """
     known: dict[str, Any] = dict(values)
     needed = set().union(*(t.names for t in terms)) if terms else set()
-    for name, expression in reversed(definitions.items()):
+    for name, expression in reversed(list(definitions.items())):
         if name in needed:
             needed |= expression.names
     for name, expression in definitions.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,9 +16,9 @@ from edgeprof import catalogue
 from edgeprof.errors import DomainError, FitError
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants, net_values
-from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form
+from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form, term_text
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, predict_many
-from edgeprof.fit.regress import alike, fit_linear, fit_log, resample
+from edgeprof.fit.regress import alike, fit_linear, fit_log, fit_short, resample
 from edgeprof.fit.rules import KernelRules, Observed, leader, learn, tensor_dims
 from edgeprof.fit.validate import Row, Scores, score
 from edgeprof.nets.operators import Operator, net_operators
@@ -29,6 +28,7 @@ from edgeprof.timing.measurement import KernelMeasurement, Measurement
 
 FOLDS = 10
 RESAMPLES = 40
+FEWEST = 6  # networks with a kernel, below which resampling says nothing
 SMALLEST_MS = 2e-4  # a kernel under the profiler's resolution counts as this long
 UNSURE = 0.5  # a standard error above this part of its coefficient: the data do not identify the term
 
@@ -57,7 +57,13 @@ class Example:
         if kernel.glue:
             op = by_name.get(kernel.operators[-1])
             return tensor_dims((op.outputs if op else self.operators[0].inputs)[0])
-        return by_name[leader(kernel.kind, kernel.operators, {o.name: o.op_type for o in self.operators})].dims
+        name = leader(kernel.kind, kernel.operators, {o.name: o.op_type for o in self.operators})
+        if name not in by_name:
+            raise FitError(
+                f"the kernel {kernel.name} is of no operator of its network",
+                "use --form eq13, in a network's variables",
+            )
+        return by_name[name].dims
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,9 @@ def usable(measurements: Sequence[Measurement], launch: str = "blocking") -> lis
     """
     good = [m for m in measurements if m.latency_ms is not None]
     if not good:
-        raise FitError("the database has no measurement to fit", "measure some networks first: edgeprof sweep")
+        raise FitError(
+            "the database has no measurement to fit", "measure some networks first: edgeprof sweep"
+        )
     launches = {m.case.launch for m in good}
     if len(launches) > 1:
         good = [m for m in good if m.case.launch == launch]
@@ -130,7 +138,8 @@ def fit_law(
         tables = [_totals(examples, form, constants)] if form.scope == "net" else []
     if not tables:
         raise FitError(
-            f"form '{form.name}' needs kernel times, and the measurements have none", "use --form eq13, fitted on totals"
+            f"form '{form.name}' needs kernel times, and the measurements have none",
+            "use --form eq13, fitted on totals",
         )
     everything = np.arange(len(examples))
     law = _assemble(examples, form, tables, constants, everything)
@@ -170,7 +179,11 @@ def _machine(examples: Sequence[Example]) -> dict[str, Any]:
 
 def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[_Table]:
     """Observations of every group that has any."""
-    return _kernel_tables(examples, form, constants) if form.scope == "kernel" else _net_tables(examples, form, constants)
+    return (
+        _kernel_tables(examples, form, constants)
+        if form.scope == "kernel"
+        else _net_tables(examples, form, constants)
+    )
 
 
 def _kernel_tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[_Table]:
@@ -196,7 +209,9 @@ def _net_tables(examples: Sequence[Example], form: Form, constants: Mapping[str,
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     found = []
     for group in form.group:
-        sums = np.array([sum(k.ms for k in e.measurement.kernels if form.group_of(k.kind) is group) for e in examples])
+        sums = np.array(
+            [sum(k.ms for k in e.measurement.kernels if form.group_of(k.kind) is group) for e in examples]
+        )
         if not (sums > 0).any():
             continue
         x = design(form.expressions[group.name], form.definitions, values, len(examples))
@@ -214,7 +229,13 @@ def _totals(examples: Sequence[Example], form: Form, constants: Mapping[str, flo
     everything = [*expressions, *(parse(t, NET_VARIABLES) for t in form.overhead)]
     x = design(everything, form.definitions, values, len(examples))
     y = np.array([e.latency_ms for e in examples]) / scale
-    return _Table(Group(name="total", kinds=(), terms=(*terms, *form.overhead)), x, y, np.ones(len(y)), np.arange(len(y)))
+    return _Table(
+        Group(name="total", kinds=(), terms=(*terms, *form.overhead)),
+        x,
+        y,
+        np.ones(len(y)),
+        np.arange(len(y)),
+    )
 
 
 def _net_row(example: Example) -> dict[str, float]:
@@ -232,13 +253,18 @@ def _assemble(
     """The law fitted on the examples ``use``, without errors and scores."""
     chosen = [examples[i] for i in use]
     case = chosen[0].measurement.case
-    rules = learn(e.observed for e in chosen if e.measurement.kernels) if form.scope == "kernel" else KernelRules({}, {})
+    rules = (
+        learn(e.observed for e in chosen if e.measurement.kernels)
+        if form.scope == "kernel"
+        else KernelRules({}, {})
+    )
     coefficients: dict[str, NDArray[np.float64]] = {}
     shares: dict[str, float] = {}
     for table in tables:
         part = table.of(use)
         if len(part.y):
-            coefficients[table.group.name] = fit_log(part.x, part.y, part.weight)
+            fit = fit_short if form.terms == "needed" else fit_log
+            coefficients[table.group.name] = fit(part.x, part.y, part.weight)
             shares[table.group.name] = float(part.weight.sum() / len(chosen))
     totals = coefficients.get("total") if form.scope == "net" and tables[0].group.name == "total" else None
     groups, start = [], 0
@@ -250,7 +276,9 @@ def _assemble(
         note = "" if found is not None else "no such kernel was measured"
         values = found if found is not None else np.zeros(len(group.terms))
         terms = tuple(Term(text=t, coefficient=float(c)) for t, c in zip(group.terms, values, strict=True))
-        groups.append(LawGroup(name=group.name, kinds=group.kinds, terms=terms, share=shares.get(group.name), note=note))
+        groups.append(
+            LawGroup(name=group.name, kinds=group.kinds, terms=terms, share=shares.get(group.name), note=note)
+        )
     law = Law(
         name=form.name,
         board=case.board,
@@ -283,12 +311,12 @@ def _assemble(
 
 def _unpriced(examples: Sequence[Example], form: Form) -> dict[str, float]:
     """Kernel kinds that no group covers, with their mean part of the time."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
     for e in examples:
         for k in e.measurement.kernels:
             if form.group_of(k.kind) is None:
-                found[k.kind] += k.share / len(examples)
-    return dict(found)
+                found[k.kind] = found.get(k.kind, 0.0) + k.share / len(examples)
+    return found
 
 
 def _overhead(examples: Sequence[Example], form: Form, law: Law) -> NDArray[np.float64]:
@@ -305,8 +333,13 @@ def _overhead(examples: Sequence[Example], form: Form, law: Law) -> NDArray[np.f
         ]
     else:
         nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
-        floor = law.model_copy(update={"overhead": tuple(Term(text="1", coefficient=1e-12) for _ in law.overhead[:1])})
-        rest = [e.latency_ms - p.latency_ms for e, p in zip(examples, predict_many(_again(floor), nets), strict=True)]
+        floor = law.model_copy(
+            update={"overhead": tuple(Term(text="1", coefficient=1e-12) for _ in law.overhead[:1])}
+        )
+        rest = [
+            e.latency_ms - p.latency_ms
+            for e, p in zip(examples, predict_many(_again(floor), nets), strict=True)
+        ]
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     values = columns([_net_row(e) for e in examples], law.constants)
     x = design([parse(t, NET_VARIABLES) for t in form.overhead], {}, values, len(examples))
@@ -324,7 +357,7 @@ def _with_errors(
     """Groups with standard errors, and notes on terms that the data cannot tell apart or do not identify."""
     owners = _owners(examples)
     if form.scope == "net" and tables[0].group.name == "total":
-        return _merged(groups, tables[0], owners, seed)
+        return _merged(groups, tables[0], owners, form, seed)
     by_name = {t.group.name: t for t in tables}
     found = []
     for group in groups:
@@ -332,19 +365,25 @@ def _with_errors(
         if table is None:
             found.append(group)
             continue
-        terms, covariance = _judge(group.terms, table, owners, seed)
+        terms, covariance = _judge(group.terms, table, owners, form, seed)
         found.append(group.model_copy(update={"terms": terms, "covariance": covariance}))
     return tuple(found)
 
 
 def _judge(
-    terms: Sequence[Term], table: _Table, owners: NDArray[np.int64], seed: int
+    terms: Sequence[Term], table: _Table, owners: NDArray[np.int64], form: Form, seed: int
 ) -> tuple[tuple[Term, ...], tuple[tuple[float, ...], ...]]:
-    drawn = resample(table.x, table.y, table.weight, owners[table.owner], RESAMPLES, seed)
+    """Terms with standard errors and notes, and their covariance; neither where too few networks have the kernel."""
+    allowed = (*form.variables, *form.definitions)
+    if len(np.unique(owners[table.owner])) < FEWEST:
+        return tuple(t.model_copy(update={"note": "too few networks to tell its error"}) for t in terms), ()
+    kept = [j for j, t in enumerate(terms) if form.terms == "all" or t.coefficient > 0]
+    drawn = np.zeros((RESAMPLES, len(terms)))
+    drawn[:, kept] = resample(table.x[:, kept], table.y, table.weight, owners[table.owner], RESAMPLES, seed)
     errors = drawn.std(axis=0, ddof=1)
-    notes = [""] * len(terms)
+    notes = ["" if j in kept else "not needed" for j in range(len(terms))]
     for i, j in alike(table.x, table.y):
-        notes[j] = f"the data cannot tell it from {terms[i].text}"
+        notes[j] = f"the data cannot tell it from {term_text(terms[i].text, allowed)}"
     for j, term in enumerate(terms):
         if not notes[j] and not (table.x[:, j] > 0).any():
             notes[j] = "the data do not vary it"
@@ -352,17 +391,18 @@ def _judge(
             notes[j] = "not identified: its error is large"
     covariance = np.atleast_2d(np.cov(drawn.T))
     made = tuple(
-        t.model_copy(update={"standard_error": float(e), "note": n}) for t, e, n in zip(terms, errors, notes, strict=True)
+        t.model_copy(update={"standard_error": float(e), "note": n})
+        for t, e, n in zip(terms, errors, notes, strict=True)
     )
     return made, tuple(tuple(float(v) for v in row) for row in covariance)
 
 
 def _merged(
-    groups: Sequence[LawGroup], table: _Table, owners: NDArray[np.int64], seed: int
+    groups: Sequence[LawGroup], table: _Table, owners: NDArray[np.int64], form: Form, seed: int
 ) -> tuple[LawGroup, ...]:
     flat = [t for g in groups for t in g.terms]
     extra = [Term(text=t, coefficient=0.0) for t in table.group.terms[len(flat) :]]
-    judged, _ = _judge([*flat, *extra], table, owners, seed)
+    judged, _ = _judge([*flat, *extra], table, owners, form, seed)
     found, start = [], 0
     for group in groups:
         found.append(group.model_copy(update={"terms": judged[start : start + len(group.terms)]}))
@@ -377,7 +417,11 @@ def _owners(examples: Sequence[Example]) -> NDArray[np.int64]:
 
 
 def _cross_validate(
-    examples: Sequence[Example], form: Form, tables: Sequence[_Table], constants: Mapping[str, float], seed: int
+    examples: Sequence[Example],
+    form: Form,
+    tables: Sequence[_Table],
+    constants: Mapping[str, float],
+    seed: int,
 ) -> Scores | None:
     """Scores on networks held out in turn; None where there are too few to hold any out."""
     owners = _owners(examples)
@@ -388,7 +432,7 @@ def _cross_validate(
     fold = np.random.default_rng(seed).permutation(nets) % folds
     rows: list[Row] = []
     for f in range(folds):
-        held = np.flatnonzero(fold[owners] == f)
+        held = np.flatnonzero(fold[owners] == f).tolist()
         law = _again(_assemble(examples, form, tables, constants, np.flatnonzero(fold[owners] != f)))
         rows.extend(judge(law, [examples[i] for i in held]))
     return score(rows, LEVEL)
@@ -431,7 +475,10 @@ def _with_intervals(rows: Sequence[Row], law: Law) -> list[Row]:
 def _scores(cv: Scores | None) -> dict[str, Any]:
     if cv is None:
         return {}
-    return {**{k: v for k, v in asdict(cv).items() if k != "rows"}, "how": "cross-validated on whole networks"}
+    return {
+        **{k: v for k, v in asdict(cv).items() if k != "rows"},
+        "how": "cross-validated on whole networks",
+    }
 
 
 def _noise(examples: Sequence[Example]) -> float | None:

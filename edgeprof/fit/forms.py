@@ -6,7 +6,7 @@ scope ``net`` has terms in NetSpec's own variables, and each group is the sum ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -21,7 +21,25 @@ from edgeprof.nets.spec import first_problem
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
 # V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache.
 CONSTANTS = ("V", "T", "L1", "L2", "L3")
-KERNEL_VARIABLES = ("B", "C", "M", "H", "W", "Hi", "Wi", "Kh", "Kw", "S", "P", "G", "R", "N", "X", "Y", *CONSTANTS)
+KERNEL_VARIABLES = (
+    "B",
+    "C",
+    "M",
+    "H",
+    "W",
+    "Hi",
+    "Wi",
+    "Kh",
+    "Kw",
+    "S",
+    "P",
+    "G",
+    "R",
+    "N",
+    "X",
+    "Y",
+    *CONSTANTS,
+)
 # … and a network's: t tile, D depth, C conv layers, N neurons, F hidden FC layers, K kernel, B batch, k kernels in a run.
 NET_VARIABLES = ("t", "D", "C", "N", "F", "K", "B", "k", *CONSTANTS)
 
@@ -45,7 +63,8 @@ class Group(BaseModel):
 class Form(BaseModel):
     """A form file. ``define`` names pieces that terms use; they are expressions too, each may use those before it.
 
-    ``unit`` says what the coefficients are per: a ``run`` (one batch) or a ``tile``.
+    ``unit`` says what the coefficients are per: a ``run`` (one batch) or a ``tile``; ``terms`` whether all of them are
+    kept, or those that the data ask for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +74,7 @@ class Form(BaseModel):
     about: str = ""
     scope: Literal["kernel", "net"]
     unit: Literal["run", "tile"] = "run"
+    terms: Literal["all", "needed"] = "all"
     define: Mapping[str, str] = {}
     group: Annotated[tuple[Group, ...], Field(min_length=1, max_length=64)]
     overhead: tuple[Term, ...] = ("1",)
@@ -78,7 +98,9 @@ class Form(BaseModel):
         found: dict[str, Expression] = {}
         for name, text in self.define.items():
             if not name.isidentifier() or name in self.variables:
-                raise SpecError(f"form '{self.name}': '{name}' cannot be defined", "use a new name of letters")
+                raise SpecError(
+                    f"form '{self.name}': '{name}' cannot be defined", "use a new name of letters"
+                )
             found[name] = parse(text, (*self.variables, *found))
         return found
 
@@ -93,7 +115,7 @@ class Form(BaseModel):
         return next((g for g in self.group if g.covers(kind)), None)
 
 
-def term_text(term: str, names: tuple[str, ...]) -> str:
+def term_text(term: str, names: Collection[str]) -> str:
     """A term as people read it: ``B·H·W·K²``."""
     return as_text(parse(term, names))
 
@@ -109,7 +131,9 @@ def parse_form(data: Mapping[str, Any], source: str) -> Form:
     try:
         return Form(**data)
     except ValidationError as error:
-        raise SpecError(f"{source}: {first_problem(error)}", "see fit/README.md and the shipped forms") from None
+        raise SpecError(
+            f"{source}: {first_problem(error)}", "see fit/README.md and the shipped forms"
+        ) from None
     except TypeError as error:
         raise SpecError(f"{source}: {error}", "see fit/README.md and the shipped forms") from None
 
@@ -120,4 +144,6 @@ def read_form(name: str) -> Form:
     :raises CatalogueError: no such form. :raises SpecError: the file is wrong.
     """
     path = catalogue.find("forms", name)
-    return parse_form({"name": path.stem, **catalogue.parse_toml(catalogue.read_text(path), str(path))}, str(path))
+    return parse_form(
+        {"name": path.stem, **catalogue.parse_toml(catalogue.read_text(path), str(path))}, str(path)
+    )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edgeprof import catalogue
 from edgeprof.errors import DomainError, SpecError
@@ -21,10 +21,11 @@ from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
 from edgeprof.fit.rules import KernelRules, Planned, Rule
 from edgeprof.nets.operators import net_operators
-from edgeprof.nets.spec import NetSpec, first_problem
+from edgeprof.nets.spec import NetSpec, first_problem, shown
 
 VERSION = 1
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+LogError = Annotated[float, Field(ge=0, le=100)]
 LEVEL = 0.9
 
 
@@ -80,7 +81,7 @@ class Law(BaseModel):
     constants: Mapping[str, Finite] = {}
     domain: Mapping[str, tuple[Any, ...]]
     family: Mapping[str, Any] = {}
-    conformal: tuple[Finite, ...] = ()
+    conformal: tuple[LogError, ...] = ()
     scores: Mapping[str, Any] = {}
     sweeps: tuple[Mapping[str, Any], ...] = ()
     networks: int = 0
@@ -89,6 +90,14 @@ class Law(BaseModel):
     date: str = ""
     source: str = ""
     warnings: tuple[str, ...] = ()
+
+    @field_validator("domain")
+    @classmethod
+    def _ranges(cls, domain: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
+        for knob, seen in domain.items():
+            if knob != "padding" and not (len(seen) == 2 and all(type(v) in (int, float) for v in seen)):
+                raise ValueError(f"{knob}: the least and the greatest value seen, not {shown(seen)}")
+        return domain
 
     def model_post_init(self, _: Any) -> None:
         assert self.parsed is not None  # every expression is read when the law is
@@ -102,7 +111,9 @@ class Law(BaseModel):
             scope=self.scope,
             unit=self.unit,
             define=self.define,
-            group=tuple(Group(name=g.name, kinds=g.kinds, terms=tuple(t.text for t in g.terms)) for g in self.groups),
+            group=tuple(
+                Group(name=g.name, kinds=g.kinds, terms=tuple(t.text for t in g.terms)) for g in self.groups
+            ),
             overhead=tuple(t.text for t in self.overhead),
         )
 
@@ -117,10 +128,15 @@ class Law(BaseModel):
         """The rules by which operators become kernels."""
         try:
             return KernelRules(
-                *({k: Rule.from_dict(v) for k, v in self.rules.get(part, {}).items()} for part in ("operators", "between"))
+                *(
+                    {k: Rule.from_dict(v) for k, v in self.rules.get(part, {}).items()}
+                    for part in ("operators", "between")
+                )
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise SpecError(f"law '{self.name}': a kernel rule is wrong: {error}", "fit the law again") from None
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise SpecError(
+                f"law '{self.name}': a kernel rule is wrong: {error}", "fit the law again"
+            ) from None
 
     def interval(self, latency_ms: float, level: float) -> tuple[float, float] | None:
         """The conformal interval of a latency at ``level``; None where the law has no errors to judge by, or too few
@@ -179,18 +195,27 @@ def predict(law: Law, net: NetSpec, batch: int, level: float = LEVEL) -> Predict
     return predict_many(law, [(net, batch)], level)[0]
 
 
+@np.errstate(over="ignore")
 def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = LEVEL) -> list[Prediction]:
     """:func:`predict` for many networks at once."""
     prices = _by_kernel(law, nets) if law.scope == "kernel" else _by_net(law, nets)
     scale = np.array([batch if law.unit == "tile" else 1 for _, batch in nets], np.float64)
-    rows = [{**net_values(net, batch), "k": float(len(p))} for (net, batch), p in zip(nets, prices, strict=True)]
+    rows = [
+        {**net_values(net, batch), "k": float(len(p))} for (net, batch), p in zip(nets, prices, strict=True)
+    ]
     values = columns(rows, law.constants)
-    fixed = design(law.parsed, {}, values, len(nets)) @ np.array([t.coefficient for t in law.overhead]) * scale
+    fixed = (
+        design(law.parsed, {}, values, len(nets)) @ np.array([t.coefficient for t in law.overhead]) * scale
+    )
     found = []
     for (net, batch), kernels, overhead in zip(nets, prices, fixed, strict=True):
-        latency = math.fsum([overhead, *(k.ms for k in kernels)])
-        if not latency > 0:
-            raise DomainError(f"law '{law.name}' gives no time at all for {net.label()}", "fit it on such networks")
+        parts = [float(overhead), *(k.ms for k in kernels)]
+        if not 0 < sum(parts) < math.inf:
+            amount = "no time at all" if sum(parts) == 0 else "no finite time"
+            raise DomainError(
+                f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks"
+            )
+        latency = math.fsum(parts)
         found.append(
             Prediction(
                 net=net,
@@ -215,7 +240,9 @@ def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPr
         x = design(form.expressions[group.name], form.definitions, values, len(nets))
         ms = x @ np.array([t.coefficient for t in group.terms])
         for own, value, (_, batch) in zip(found, ms, nets, strict=True):
-            own.append(KernelPrice(group.name, group.name, float(value) * (batch if law.unit == "tile" else 1)))
+            own.append(
+                KernelPrice(group.name, group.name, float(value) * (batch if law.unit == "tile" else 1))
+            )
     return found
 
 
@@ -230,11 +257,11 @@ def _by_kernel(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[Kerne
             if group is not None:
                 by_group.setdefault(group.name, []).append((i, j, kernel))
     ms = [np.zeros(len(plan)) for plan in plans]
-    for group in law.groups:
-        rows = by_group.get(group.name, [])
+    for law_group in law.groups:
+        rows = by_group.get(law_group.name, [])
         if not rows:
             continue
-        prices = group_ms(law, group, [kernel.dims for _, _, kernel in rows])
+        prices = group_ms(law, law_group, [kernel.dims for _, _, kernel in rows])
         for (i, j, _), price in zip(rows, prices, strict=True):
             ms[i][j] = price
     return [
@@ -305,7 +332,9 @@ def parse_law(text: str, source: str) -> Law:
         raise SpecError(f"{source} is no law", "edgeprof fit --out writes laws")
     version = data.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise SpecError(f"{source} is a law of version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof")
+        raise SpecError(
+            f"{source} is a law of version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof"
+        )
     try:
         return Law(**data)
     except ValidationError as error:

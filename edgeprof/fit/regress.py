@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
@@ -29,7 +31,9 @@ def fit_log(columns: Matrix, target: Vector, weights: Vector | None = None) -> V
         return found
     x, y = columns[use], target[use]
     w = np.ones(len(y)) if weights is None else weights[use]
-    scale = np.array([np.median((x[:, j] / y)[x[:, j] > 0]) if (x[:, j] > 0).any() else 1.0 for j in range(x.shape[1])])
+    scale = np.array(
+        [np.median((x[:, j] / y)[x[:, j] > 0]) if (x[:, j] > 0).any() else 1.0 for j in range(x.shape[1])]
+    )
     x = x / scale
     w = np.sqrt(w / w.mean())
     c = nnls(x / y[:, None] * w[:, None], w)[0]
@@ -50,6 +54,39 @@ def fit_log(columns: Matrix, target: Vector, weights: Vector | None = None) -> V
     return found
 
 
+def fit_short(columns: Matrix, target: Vector, weights: Vector | None = None) -> Vector:
+    """:func:`fit_log` with as few terms as the data ask for: the least useful term is dropped for as long as that
+    lowers the Bayesian information criterion (Schwarz, Annals of Statistics 6, 1978)."""
+    use = (columns.max(axis=1, initial=0) > 0) & (target > 0)
+    found = np.zeros(columns.shape[1])
+    n = int(use.sum())
+    if n == 0:
+        return found
+    x, y, w = columns[use], target[use], None if weights is None else weights[use]
+    best = fit_log(x, y, w)
+    keep = np.flatnonzero(best)
+    best, loss = best[keep], log_loss(x[:, keep], y, best[keep], w)
+    while len(keep) > 1:
+        trials = []
+        for j in range(len(keep)):
+            rest = np.delete(keep, j)
+            c = fit_log(x[:, rest], y, w)
+            trials.append((log_loss(x[:, rest], y, c, w), j, c))
+        less, j, c = min(trials, key=lambda trial: trial[0])
+        if n * (math.log(less) - math.log(loss)) >= math.log(n):
+            break
+        keep, best, loss = np.delete(keep, j), c, less
+    found[keep] = best
+    return found
+
+
+def log_loss(columns: Matrix, target: Vector, coefficients: Vector, weights: Vector | None = None) -> float:
+    """What :func:`fit_log` minimises, per unit of weight; never quite zero."""
+    w = np.ones(len(target)) if weights is None else weights
+    residual = np.log(np.maximum(columns @ coefficients, 1e-9 * target) / target)
+    return float(np.average(np.sqrt(1 + (residual / SCALE) ** 2) - 1, weights=w)) + 1e-9
+
+
 def fit_linear(columns: Matrix, target: Vector, weights: Vector) -> Vector:
     """Coefficients c ≥ 0 that minimise Σ wᵢ ρ(columnsᵢ·c − targetᵢ): for targets that may be negative."""
     c = np.zeros(columns.shape[1])
@@ -62,7 +99,12 @@ def fit_linear(columns: Matrix, target: Vector, weights: Vector) -> Vector:
 
 
 def resample(
-    columns: Matrix, target: Vector, weights: Vector | None, owners: NDArray[np.int64], repeats: int, seed: int
+    columns: Matrix,
+    target: Vector,
+    weights: Vector | None,
+    owners: NDArray[np.int64],
+    repeats: int,
+    seed: int,
 ) -> Matrix:
     """Coefficients of ``repeats`` fits on resampled networks (all rows of an owner together): [repeats, m].
 
@@ -80,7 +122,8 @@ def resample(
 
 def alike(columns: Matrix, target: Vector) -> list[tuple[int, int]]:
     """Pairs of columns that the data cannot tell apart: they are proportional where it matters."""
-    unit = columns / target[:, None]
+    use = target > 0
+    unit = columns[use] / target[use, None]
     norm = np.linalg.norm(unit, axis=0)
     unit = unit / np.where(norm > 0, norm, 1)
     cosines = unit.T @ unit

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from edgeprof.nets.operators import Operator
@@ -50,7 +51,9 @@ class Rule:
         if self.ask is None or self.yes is None or self.no is None:
             return self.kind
         name, test, value = self.ask
-        asked = {"<": f"{name} < {value}", "%": f"{name} a multiple of {value}", "=": f"{name} is {value}"}[test]
+        asked = {"<": f"{name} < {value}", "%": f"{name} a multiple of {value}", "=": f"{name} is {value}"}[
+            test
+        ]
         yes = f"({self.yes.text()})" if self.yes.ask else self.yes.text()
         return f"{yes} if {asked}, else {self.no.text()}"
 
@@ -69,7 +72,9 @@ class Rule:
         if "if" not in data:
             return Rule(str(data["kind"]), int(data.get("seen", 0)), int(data.get("right", 0)))
         name, test, value = data["if"]
-        if test not in ("<", "%", "=") or (test == "%" and not (isinstance(value, int) and value > 0)):
+        if test not in ("<", "%", "=") or (test != "=" and name == "from"):
+            raise ValueError(f"a rule cannot ask {data['if']!r}")
+        if test == "%" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"a rule cannot ask {data['if']!r}")
         if test == "<" and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"a rule cannot ask {data['if']!r}")
@@ -112,7 +117,9 @@ class KernelRules:
             made[op.name] = kind
         for op in operators:
             if op.name in last:
-                planned.extend(self._between(made[op.name], "output", op.name, op.outputs[0] if op.outputs else ()))
+                planned.extend(
+                    self._between(made[op.name], "output", op.name, op.outputs[0] if op.outputs else ())
+                )
         return tuple(planned)
 
     def _between(self, before: str, after: str, source: str, shape: tuple[int, ...]) -> Iterable[Planned]:
@@ -125,7 +132,9 @@ class KernelRules:
     def lines(self) -> list[str]:
         """Each decision worth saying, as a line for people."""
         own = [f"{op} → {rule.text()}" for op, rule in sorted(self.operators.items()) if rule.text() != op]
-        put = [f"{pair}: {rule.text()}" for pair, rule in sorted(self.between.items()) if rule.text() != NOTHING]
+        put = [
+            f"{pair}: {rule.text()}" for pair, rule in sorted(self.between.items()) if rule.text() != NOTHING
+        ]
         return own + put
 
 
@@ -187,7 +196,9 @@ def learn(observed: Iterable[Observed]) -> KernelRules:
         for op in net.operators:
             if op.name in last:
                 dims = tensor_dims(op.outputs[0] if op.outputs else ())
-                pairs.setdefault(f"{made[op.name]} → output", []).append((dims, glue.get((op.name, ""), NOTHING)))
+                pairs.setdefault(f"{made[op.name]} → output", []).append(
+                    (dims, glue.get((op.name, ""), NOTHING))
+                )
     return KernelRules({k: grow(v) for k, v in own.items()}, {k: grow(v) for k, v in pairs.items()})
 
 
@@ -261,7 +272,7 @@ def questions(cases: Sequence[tuple[Mapping[str, Any], str]]) -> Iterable[tuple[
         yield from ((name, "%", modulus) for modulus in MODULI)
     for name in numbers:
         values = sorted({int(facts[name]) for facts, _ in cases if name in facts})
-        yield from ((name, "<", roundest(a, b)) for a, b in zip(values, values[1:], strict=False))
+        yield from ((name, "<", roundest(a, b)) for a, b in pairwise(values))
 
 
 def roundest(low: int, high: int) -> int:

@@ -56,7 +56,9 @@ def score(rows: Sequence[Row], level: float) -> Scores:
     measured = np.array([r.measured_ms for r in rows])
     error = np.array([r.predicted_ms for r in rows]) / measured - 1
     size = np.abs(error) * 100
-    covered = [r.low_ms <= r.measured_ms <= r.high_ms for r in rows if r.low_ms is not None and r.high_ms is not None]
+    covered = [
+        r.low_ms <= r.measured_ms <= r.high_ms for r in rows if r.low_ms is not None and r.high_ms is not None
+    ]
     noise = [r.noise_pct for r in rows if r.noise_pct is not None]
     floor = [abs(r.floor_ms / r.measured_ms - 1) * 100 for r in rows if r.floor_ms]
     return Scores(

@@ -136,12 +136,7 @@ def net_spec(**knobs: Any) -> NetSpec:
 def first_problem(error: ValidationError) -> str:
     """The first complaint of pydantic as one plain sentence, led by where it is."""
     problem = error.errors(include_url=False)[0]
-    alternatives = (
-        "function-",
-        "literal[",
-        "tuple[",
-        "constrained-",
-    )  # pydantic's words for a union's members
+    alternatives = ("function-", "literal[", "tuple[", "constrained-")  # pydantic's, of a union
     where = ".".join(
         str(part)
         for part in problem["loc"]

@@ -17,9 +17,7 @@ from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Range, Sample, SweepSpec
 
 MAX_CASES = 100_000
 DRAWS_PER_NET = 500
-BARREN_DRAWS = (
-    5_000  # and 20 for each network asked for: so many in a row without a new network, and it gives up
-)
+BARREN_DRAWS = 5_000  # and 20 for each network asked for: after so many in a row it gives up
 
 
 def expand(sweep: SweepSpec) -> tuple[Workload, ...]:

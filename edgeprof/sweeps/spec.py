@@ -120,9 +120,11 @@ class SweepSpec(BaseModel):
 
     def override(self, knobs: Mapping[str, tuple[Value, ...]]) -> SweepSpec:
         """The same sweep with ``knobs`` in place of what the file says of them. Several values are one per layer for
-        knobs of layers, and a grid or a choice for others."""
-        net = {k: v for k, v in self.net.items() if k not in knobs}
-        vary = {k: v for k, v in self.vary.items() if k not in knobs}
+        knobs of layers, and say how many layers there are; they are a grid or a choice for others."""
+        lists = {k for k, v in knobs.items() if k in PER_LAYER and (len(v) > 1 or isinstance(v[0], tuple))}
+        replaced = {*knobs, *("conv" if k in PER_CONV else "fc" for k in lists)}
+        net = {k: v for k, v in self.net.items() if k not in replaced}
+        vary = {k: v for k, v in self.vary.items() if k not in replaced}
         sample = self.sample
         for knob, values in knobs.items():
             if len(values) == 1:
@@ -132,7 +134,7 @@ class SweepSpec(BaseModel):
             elif sample is None:
                 vary[knob] = values
         if sample is not None:
-            kept = {k: v for k, v in sample.knobs.items() if k not in knobs}
+            kept = {k: v for k, v in sample.knobs.items() if k not in replaced}
             choices: dict[str, Any] = {k: v for k, v in knobs.items() if len(v) > 1 and k not in PER_LAYER}
             sample = sample.model_copy(update={"knobs": {**kept, **choices}})
         return self.model_copy(update={"net": net, "vary": vary, "sample": sample})

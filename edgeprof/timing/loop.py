@@ -78,6 +78,8 @@ def sample(run, clock, stop):
         samples.append((stamps[-1] - stamps[0]) / float(repeats))
         spent = stamps[-1] - begin
         if spent >= max_ns and len(samples) >= MIN_RUNS_AT_CAP:
+            if len(samples) >= stop["min_runs"] and relative_half_width(samples) <= stop["target_ci"]:
+                stopped = "target"
             break
         if spent >= stop["min_s"] * 1e9 and len(samples) >= max(stop["min_runs"], look_at):
             if relative_half_width(samples) <= stop["target_ci"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -70,7 +71,8 @@ class KernelMeasurement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that is known of one case. Times are ms per run; ``kernels`` + ``unattributed_ms`` = ``latency_ms`` exactly.
+    """All that is known of one case. Times are ms per run; ``kernels`` + ``unattributed_ms`` = ``latency_ms`` exactly,
+    in whatever order they are added, since kernels are whole numbers of the latency's last binary digit.
 
     ``coverage`` is the raw kernel sum over the plain latency, before any correction. Unknown is None.
     """
@@ -125,6 +127,8 @@ def measurement(
     kernels, raw_ms = _kernels(good, latency, estimator)
     profiled = [midmean(r.profiled_us) / 1e3 for r in good if r.profiled_us]
     warnings = tuple(dict.fromkeys(w for r in good for w in r.warnings))
+    if any(_ran(r) != _ran(good[-1]) for r in good if r.kernels and good[-1].kernels):
+        warnings += ("kernels-disagree",)
     if len(good) < DEFAULT_ROUNDS:
         warnings += ("few-rounds",)
     return Measurement(
@@ -158,16 +162,21 @@ def _kernels(
     profiled = [r for r in rounds if r.kernels]
     if not profiled:
         return (), 0.0
-    names = [k.name for k in profiled[-1].kernels]
-    profiled = [r for r in profiled if [k.name for k in r.kernels] == names]
+    profiled = [r for r in profiled if _ran(r) == _ran(profiled[-1])]
+    digit = math.ulp(latency)
     found, raw_ms = [], 0.0
     for order, kernel in enumerate(profiled[-1].kernels):
         raw = combine([midmean(r.kernels[order].us) for r in profiled], estimator)
         net = combine([max(midmean(r.kernels[order].us) - r.event_us, 0.0) for r in profiled], estimator)
         raw_ms += raw / 1e3
-        ms = net / 1e3
+        ms = round(net / 1e3 / digit) * digit
         found.append(KernelMeasurement(kernel.kind, kernel.name, kernel.operators, ms, ms / latency, kernel.glue))
     return tuple(found), raw_ms
+
+
+def _ran(measured: Round) -> list[tuple[str, tuple[str, ...]]]:
+    """What ran in a round. Not by name: the runtime numbers its layout changes anew in every session."""
+    return [(k.kind, k.operators) for k in measured.kernels]
 
 
 def _least(values: Sequence[float | None]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -45,20 +46,12 @@ class Worker:
         :raises WorkerError: it crashed, hung for ``timeout_s``, or ran out of memory.
         :raises BackendError: the runtime is not installed, or refused what was asked.
         """
-        process = self._started()
-        assert process.stdin and process.stdout
         try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-        except (BrokenPipeError, OSError):
-            raise self._gone() from None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                self.kill()
-                raise WorkerError(f"no answer for {timeout_s:.0f} s", "the network was given up; others go on")
-        line = process.stdout.readline()
-        if not line:
+            line = self._exchange(json.dumps(request) + "\n", timeout_s)
+        except KeyboardInterrupt:
+            self.kill()  # or its answer would be taken for that of the next request
+            raise
+        if not line.endswith("\n"):
             raise self._gone()
         answer = json.loads(line)
         if "ok" in answer:
@@ -99,6 +92,24 @@ class Worker:
         """Process number while it runs."""
         return self._process.pid if self._process else None
 
+    def _exchange(self, text: str, timeout_s: float) -> str:
+        """Send a line, wait for a line; what comes back has no end where the worker ended first."""
+        process = self._started()
+        assert process.stdin and process.stdout
+        try:
+            process.stdin.write(text)
+            process.stdin.flush()
+        except OSError:
+            return ""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            if not selector.select(timeout_s):
+                self.kill()
+                raise WorkerError(
+                    f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
+                )
+        return process.stdout.readline()
+
     def _started(self) -> subprocess.Popen[str]:
         if self._process and self._process.poll() is None:
             return self._process
@@ -113,7 +124,8 @@ class Worker:
             text=True,
         )
         assert self._process.stdin
-        self._process.stdin.write(json.dumps(program(self._driver)) + "\n")
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: the next exchange says how
+            self._process.stdin.write(json.dumps(program(self._driver)) + "\n")
         return self._process
 
     def _gone(self) -> WorkerError:
@@ -131,10 +143,8 @@ class Worker:
         if self._process:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe:
-                    try:
+                    with contextlib.suppress(OSError):
                         pipe.close()
-                    except OSError:
-                        pass
         if self._errors:
             self._errors.close()
         self._process = self._errors = None

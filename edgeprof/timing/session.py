@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.boards.detect import load_1m
 from edgeprof.boards.spec import Estimator
-from edgeprof.errors import BackendError, WorkerError
+from edgeprof.errors import BackendError, SpecError, WorkerError
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
@@ -152,7 +152,7 @@ class _Session:
         self.warnings: list[str] = []
         self._store, self._backend, self._stop, self._tiles = store, backend, stop, tiles
         self._clock, self._sleep = clock, sleep
-        self._best: float | None = None
+        self._best: dict[Case, float] = {}  # of each sentinel: they differ in threads and the like
         self._looked = float("-inf")
         self._since: list[Case] = []
 
@@ -161,8 +161,10 @@ class _Session:
         try:
             with _batch_file(self._tiles, case) as path:
                 result = self._backend.measure(case, number, self._stop, path)
-        except (WorkerError, BackendError) as error:
+        except (WorkerError, BackendError, SpecError) as error:
             result = Round(number=number, status="failed", reason=error.message)
+        except MemoryError:
+            result = Round(number=number, status="failed", reason="out of memory while the network was built")
         self._store.add_round(case, result, self.uid)
         self.measuring_s += float(result.runs_ns.sum()) / 1e9 + sum(result.profiled_us) / 1e6
         self._since.append(case)
@@ -188,13 +190,13 @@ class _Session:
             reading = self._backend.measure(sentinel, 0, SENTINEL_STOP, None)
         except (WorkerError, BackendError):
             return True
-        latency = min(np.median(part) for part in np.array_split(reading.runs_ns, 5)) / 1e6
+        latency = min(float(np.median(part)) for part in np.array_split(reading.runs_ns, 5)) / 1e6
         self.measuring_s += float(reading.runs_ns.sum()) / 1e9
         self._store.add_sentinel(self.uid, "compute", latency, load_1m())
         self._looked = self._clock()
-        drifted = self._best is not None and latency > self._best * (1 + DRIFT)
-        self._best = latency if self._best is None else min(self._best, latency)
-        return drifted
+        best = self._best.setdefault(sentinel, latency)
+        self._best[sentinel] = min(best, latency)
+        return latency > best * (1 + DRIFT)
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def test_blocks_are_exact(step: int) -> None:
     assert sp.ccode(tree) == f"ceil((double)x/{step})"
     assert sp.jscode(tree) == f"Math.ceil(x/{step})"
     assert sp.pycode(tree) == f"math.ceil(x/{step})"
-    assert sp.latex(tree**2) == rf"\left\lceil \frac{{x}}{{{step}}} \right\rceil^{{2}}"
+    assert sp.latex(tree**2) == rf"\left(\left\lceil \frac{{x}}{{{step}}} \right\rceil\right)^{{2}}"
 
 
 def test_an_expression_is_a_value() -> None:
@@ -169,7 +169,6 @@ def test_an_expression_is_a_value() -> None:
         ("where(x, 1, 2)", "one comparison"),
         ("where(1 < x < 3, 1, 2)", "one comparison"),
         ("where(x is 3, 1, 2)", "one comparison"),
-        ("where(where(x < y, 1, 2) < 2, 1, 2)", "where() in the condition"),
         ("sum(n, x, 1, 3)", "counter of a sum: 'x'"),
         ("sum(n, 3, 1, 3)", "counter of a sum: '3'"),
         ("sum(n, nn, 1, 3)", "counter of a sum: 'nn'"),
@@ -206,7 +205,6 @@ def test_the_hint_lists_what_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "values", "piece"),
     [
-        ("1/(2 % 2)", {}, "no real number"),
         ("x*y", {"x": 1}, "no value for y"),
         ("x", {"x": "a"}, "unsuitable values"),
         ("x*y", {"x": [1, 2], "y": [1, 2, 3]}, "unsuitable values"),
@@ -290,6 +288,8 @@ def test_values_agree_with_whole_number_arithmetic(text: str, x: int, y: int) ->
         ("sqrt(x + ", ")"),
         ("(y + ", ")**8"),
         ("(y*", ")**8"),
+        ("where(", " < y, 3, x)"),
+        ("where(x < y, 1, x + ", ")**2"),
         ("sqrt(1/(y + x**-8 + ", "))"),
         ("(", " + x) % 7"),
         ("1/(x + ", ")"),

@@ -298,8 +298,11 @@ def test_an_operator_that_onnx_does_not_define_is_refused(domain: str) -> None:
         helper.make_node("Mystery", ["x"], ["mid"], name="odd", domain=domain),
         helper.make_node("Relu", ["mid"], ["out"], name="act"),
     ]
+    graph = model(nodes, {"x": [1, 4]}, {})
+    if domain:
+        graph.opset_import.append(helper.make_opsetid(domain, 1))
     with pytest.raises(SpecError, match=r"operator odd \(Mystery\): the shape of 'mid' is unknown"):
-        operators(model(nodes, {"x": [1, 4]}, {}))
+        operators(graph)
 
 
 def test_a_graph_that_contradicts_itself_is_refused() -> None:

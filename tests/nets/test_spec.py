@@ -171,9 +171,7 @@ def test_labels(knobs: dict[str, Any], label: str) -> None:
     assert net_spec(**knobs).label() == label
 
 
-numbers = (
-    st.integers(-2, 70) | st.integers() | st.sampled_from([0x1 << 20_000, -(1 << 20_000), 65_536, 65_537])
-)
+numbers = st.integers(-2, 70) | st.integers() | st.sampled_from([65_536, 65_537, 10**30])
 plain = (
     numbers
     | st.booleans()
@@ -205,8 +203,6 @@ wild = st.dictionaries(st.sampled_from([*NetSpec.model_fields]) | st.text(max_si
 @steady
 @given(likely | wild | st.tuples(likely, wild).map(lambda pair: {**pair[0], **pair[1]}))
 @example({"depth": [[8, 16]]})
-@example({"depth": 1 << 20_000})  # more digits than Python prints
-@example({"conv": 1 << 20_000})
 @example({"tile": float("nan")})
 @example({"padding": "x" * 10_000})
 def test_any_knobs_give_a_network_or_a_spec_error(knobs: dict[str, Any]) -> None:
@@ -223,6 +219,12 @@ def test_any_knobs_give_a_network_or_a_spec_error(knobs: dict[str, Any]) -> None
     assert len(net.neurons) == net.fc
     assert NetSpec.model_validate_json(net.model_dump_json()) == net
     assert net.label()
+
+
+@pytest.mark.parametrize("knob", sorted(NetSpec.model_fields))
+def test_a_number_of_more_digits_than_python_prints_is_refused(knob: str) -> None:
+    with pytest.raises(SpecError, match=r"this int|'valid' or 'same'"):
+        net_spec(**{knob: 1 << 20_000})
 
 
 def test_what_a_message_quotes_is_short() -> None:
