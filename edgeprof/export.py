@@ -47,7 +47,9 @@ def flat(m: Measurement) -> dict[str, Any]:
         elif key == "ci_ms":
             row.update(zip(("ci_low_ms", "ci_high_ms"), value or (None, None), strict=True))
         else:
-            row[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
+            row[key] = (
+                json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
+            )
     return row
 
 

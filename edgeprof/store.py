@@ -126,7 +126,9 @@ class Store:
             raise StoreError(f"{self.path} is not an edgeprof database", "give another file with --db")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            raise StoreError(f"{self.path} has version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof")
+            raise StoreError(
+                f"{self.path} has version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -202,13 +204,17 @@ class Store:
     def done(self) -> set[tuple[str, int]]:
         """(case, round) of everything that was measured with success."""
         with _clear_errors(self.path):
-            rows = self._db.execute("SELECT case_key, number FROM rounds WHERE superseded = 0 AND status = 'ok'")
+            rows = self._db.execute(
+                "SELECT case_key, number FROM rounds WHERE superseded = 0 AND status = 'ok'"
+            )
             return {(key, number) for key, number in rows}
 
     def sweeps(self) -> list[dict[str, Any]]:
         """The sweeps that were asked for, oldest first."""
         with _clear_errors(self.path):
-            return [json.loads(text) for (text,) in self._db.execute("SELECT spec FROM sweeps ORDER BY at, rowid")]
+            return [
+                json.loads(text) for (text,) in self._db.execute("SELECT spec FROM sweeps ORDER BY at, rowid")
+            ]
 
     def sentinels(self) -> list[Sentinel]:
         """Every reading of a sentinel, oldest first."""
@@ -219,14 +225,18 @@ class Store:
     def measurements(self) -> list[Measurement]:
         """Every case that was measured or failed, in the order first asked for."""
         with _clear_errors(self.path):
-            facts = {uid: json.loads(text) for uid, text in self._db.execute("SELECT uid, facts FROM sessions")}
+            facts = {
+                uid: json.loads(text) for uid, text in self._db.execute("SELECT uid, facts FROM sessions")
+            }
             rounds: dict[str, list[Round]] = {}
             for row in self._db.execute(
                 "SELECT case_key, number, status, reason, repeats, data, runs_ns, session FROM rounds"
                 " WHERE superseded = 0 ORDER BY number"
             ):
                 rounds.setdefault(row[0], []).append(_unpack(row[1:7], facts.get(row[7], {})))
-            cases = self._db.execute("SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid")
+            cases = self._db.execute(
+                "SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid"
+            )
             return [
                 measurement(Case(**_case(identity)), rounds[key], estimator, wanted, bool(simulated))
                 for key, identity, estimator, simulated, wanted in cases.fetchall()
@@ -265,7 +275,9 @@ class Store:
             return False
         *content, superseded = rest
         if not superseded and self._knows("rounds", case_key=key, number=number, superseded=0):
-            if status == "ok" and self._knows("rounds", case_key=key, number=number, superseded=0, status="failed"):
+            if status == "ok" and self._knows(
+                "rounds", case_key=key, number=number, superseded=0, status="failed"
+            ):
                 self._supersede(key, number)
             else:
                 superseded = 1
@@ -275,7 +287,10 @@ class Store:
     def _knows(self, table: str, **values: Any) -> bool:
         """True where ``table`` has a row with these ``values``."""
         where = " AND ".join(f"{column} = ?" for column in values)
-        return self._db.execute(f"SELECT 1 FROM {table} WHERE {where}", tuple(values.values())).fetchone() is not None
+        return (
+            self._db.execute(f"SELECT 1 FROM {table} WHERE {where}", tuple(values.values())).fetchone()
+            is not None
+        )
 
 
 def _json(value: Any) -> str:
@@ -308,7 +323,8 @@ def _unpack(row: tuple[Any, ...], environment: Mapping[str, Any]) -> Round:
     number, status, reason, repeats, data, runs = row
     plain = json.loads(zlib.decompress(data))
     kernels = tuple(
-        KernelTimes(k["kind"], k["name"], tuple(k["operators"]), tuple(k["us"]), k["glue"]) for k in plain["kernels"]
+        KernelTimes(k["kind"], k["name"], tuple(k["operators"]), tuple(k["us"]), k["glue"])
+        for k in plain["kernels"]
     )
     return Round(
         number=number,

@@ -60,7 +60,9 @@ def load(model, threads, providers, options, profiled):
         load_ms = (time.perf_counter() - begin) * 1e3
         used = session.get_providers()
         if used[: len(providers)] != list(providers):
-            raise RuntimeError("asked for %s, but the session uses %s" % (", ".join(providers), ", ".join(used)))
+            raise RuntimeError(
+                "asked for %s, but the session uses %s" % (", ".join(providers), ", ".join(used))
+            )
         return Session(session, load_ms, folder)
     except BaseException:
         if folder:

@@ -57,7 +57,9 @@ class RuntimeBackend:
             self._facts = self._worker.ask({"do": "describe"}, timeout_s=60)
             missing = [p for p in self._providers if p not in self._facts["providers"]]
             if missing:
-                raise BackendError(f"this {self._facts['runtime']} has no {missing[0]}", "install the matching extra")
+                raise BackendError(
+                    f"this {self._facts['runtime']} has no {missing[0]}", "install the matching extra"
+                )
         return {**self._facts, "event_us": dict(self._event_us)}
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:

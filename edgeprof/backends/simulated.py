@@ -35,7 +35,9 @@ def parse_simulated(argument: str) -> tuple[str, float]:
         except ValueError:
             noise = -1.0
         if key != "noise" or not 0 <= noise <= 1:
-            raise BackendError(f"'{setting}' is no setting of the simulated backend", "write noise=1%, from 0 to 100 %")
+            raise BackendError(
+                f"'{setting}' is no setting of the simulated backend", "write noise=1%, from 0 to 100 %"
+            )
     if not law:
         raise BackendError("the simulated backend needs a law", "write --backend simulated:LAW,noise=1%")
     return law, noise
@@ -56,7 +58,12 @@ class SimulatedBackend:
         return self.law.runtime
 
     def facts(self) -> dict[str, Any]:
-        return {"simulated": True, "law": self.law.name, "noise": self.noise, "machine": dict(self.law.machine)}
+        return {
+            "simulated": True,
+            "law": self.law.name,
+            "noise": self.noise,
+            "machine": dict(self.law.machine),
+        }
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
         predicted = predict(self.law, case.net, case.batch)

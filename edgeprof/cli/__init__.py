@@ -38,7 +38,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """Know how fast a network will run on a board before you train it."""
     if context.invoked_subcommand is None:
@@ -70,7 +72,9 @@ def run(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return complain(f"{where}{error.strerror or error}", "what was measured before is kept in the database")
+        return complain(
+            f"{where}{error.strerror or error}", "what was measured before is kept in the database"
+        )
     except (KeyboardInterrupt, typer.Abort):
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED

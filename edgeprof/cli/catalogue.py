@@ -34,7 +34,12 @@ def list_names(
         ]
     else:
         rows = [
-            {"name": e.name, "about": _about(e.path.read_text("utf-8")), "origin": e.origin, "path": str(e.path)}
+            {
+                "name": e.name,
+                "about": _about(e.path.read_text("utf-8")),
+                "origin": e.origin,
+                "path": str(e.path),
+            }
             for e in catalogue.entries(kind)  # type: ignore[arg-type]
         ]
     if json_:
@@ -47,7 +52,9 @@ def list_names(
     return 0
 
 
-def show(name: Annotated[str, typer.Argument(help="A sweep, board, form or law.")], json_: o.Json = False) -> int:
+def show(
+    name: Annotated[str, typer.Argument(help="A sweep, board, form or law.")], json_: o.Json = False
+) -> int:
     """Show the file of a sweep, board, form or law.
 
     Example: edgeprof show group4

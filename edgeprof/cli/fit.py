@@ -16,7 +16,9 @@ def fit(
     db: o.Db = Path("edgeprof.db"),
     form: Annotated[str, typer.Option(help="A form: a name, a file, or auto for the best of them.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the law to this file.")] = None,
-    launch: Annotated[str, typer.Option(help="The launch mode that the law is of, where there are several.")] = "blocking",
+    launch: Annotated[
+        str, typer.Option(help="The launch mode that the law is of, where there are several.")
+    ] = "blocking",
     where: Annotated[
         list[str] | None, typer.Option(help="Only cases with KEY=VALUE, such as threads=1; may be repeated.")
     ] = None,
@@ -44,9 +46,7 @@ def fit(
             {
                 "law": best.law.model_dump(mode="json"),
                 "cv": asdict(best.cv) if best.cv else None,
-                "forms": [
-                    {"form": f.law.form, "mape_pct": f.cv.mape_pct if f.cv else None} for f in fits
-                ],
+                "forms": [{"form": f.law.form, "mape_pct": f.cv.mape_pct if f.cv else None} for f in fits],
                 "out": str(out) if out else None,
             }
         )

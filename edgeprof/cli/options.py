@@ -15,9 +15,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Db = Annotated[Path, typer.Option("--db", help="The database of measurements.")]
 Law = Annotated[str, typer.Option("--law", help="A law: a file, or a name (edgeprof list laws).")]
 BoardName = Annotated[str, typer.Option("--board", help="A board's name; auto is what this machine is.")]
-BackendName = Annotated[str, typer.Option("--backend", help="A runtime (edgeprof list backends); auto is the board's.")]
-Rounds = Annotated[int, typer.Option(min=1, max=1000, help="How often each case is measured, in fresh random order.")]
-TargetCi = Annotated[str, typer.Option(help="Stop sampling at this half-width of the median's 95 % interval.")]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="A runtime (edgeprof list backends); auto is the board's.")
+]
+Rounds = Annotated[
+    int, typer.Option(min=1, max=1000, help="How often each case is measured, in fresh random order.")
+]
+TargetCi = Annotated[
+    str, typer.Option(help="Stop sampling at this half-width of the median's 95 % interval.")
+]
 
 NETWORK = "The network"
 
@@ -48,7 +54,9 @@ def values(name: str, text: str) -> tuple[int | str, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise SpecError(f"--{name.replace('_', '-')} {text!r} has an empty value", "separate values by single commas")
+        raise SpecError(
+            f"--{name.replace('_', '-')} {text!r} has an empty value", "separate values by single commas"
+        )
     return tuple(int(part) if re.fullmatch(r"[+-]?\d{1,12}", part) else part for part in parts)
 
 

@@ -40,7 +40,15 @@ def predict(
     from edgeprof.nets.spec import net_spec
 
     knobs = o.given(
-        dict(tile=tile, channels=channels, classes=classes, conv=conv, depth=depth, kernel=kernel, stride=stride)
+        dict(
+            tile=tile,
+            channels=channels,
+            classes=classes,
+            conv=conv,
+            depth=depth,
+            kernel=kernel,
+            stride=stride,
+        )
         | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
     )
     batches = knobs.pop("batch", None)
@@ -79,7 +87,9 @@ def _show(found: Any, law: str) -> None:
     interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
     print(f"  latency     {found.latency_ms:.5g} ms per run{interval}")
     print(f"  speed       {found.tiles_per_ms:.6g} tiles/ms, {found.ms_per_tile:.4g} ms per tile")
-    parts = [(k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0]
+    parts = [
+        (k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0
+    ]
     for name, ms in sorted([*parts, ("overhead", found.overhead_ms)], key=lambda part: -part[1]):
         print(f"    {name[:48]:<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
     for item in found.outside:

@@ -12,17 +12,24 @@ from edgeprof.cli.output import duration, print_json, say, warn, watching
 
 
 def sweep(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|FILE]...", help="Sweeps (quick).")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME|FILE]...", help="Sweeps (quick).")
+    ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
     db: o.Db = Path("edgeprof.db"),
     rounds: o.Rounds = 3,
     target_ci: o.TargetCi = "1%",
     budget: Annotated[str | None, typer.Option(help="Stop when this time is spent, such as 10m.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what the database has already.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the cases and guess the time; measure none.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what the database has already.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the cases and guess the time; measure none.")
+    ] = False,
     tiles: Annotated[
-        Path | None, typer.Option(help="Real inputs: a folder in MNIST's format, or a picture (.png, .npy) to cut up.")
+        Path | None,
+        typer.Option(help="Real inputs: a folder in MNIST's format, or a picture (.png, .npy) to cut up."),
     ] = None,
     nets: Annotated[int | None, typer.Option(min=1, help="Networks to draw, for a random sweep.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draws, for a random sweep.")] = None,
@@ -55,7 +62,15 @@ def sweep(
     from edgeprof.sweeps.spec import read_sweep
 
     knobs = o.given(
-        dict(tile=tile, channels=channels, classes=classes, conv=conv, depth=depth, kernel=kernel, stride=stride)
+        dict(
+            tile=tile,
+            channels=channels,
+            classes=classes,
+            conv=conv,
+            depth=depth,
+            kernel=kernel,
+            stride=stride,
+        )
         | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
         | dict(threads=threads, precision=precision, launch=launch)
     )
@@ -64,14 +79,20 @@ def sweep(
     budget_s = o.seconds(budget) if budget else None
     with open_target(board, backend) as target:
         cases = cases_of(sweeps, target, tiles)
-        guess = estimate_s(cases, rounds, stop) if not target.backend.simulated else 0.01 * len(cases) * rounds
+        guess = (
+            estimate_s(cases, rounds, stop) if not target.backend.simulated else 0.01 * len(cases) * rounds
+        )
         if dry_run:
             if json_:
                 print_json({"cases": len(cases), "rounds": rounds, "estimate_s": guess, "db": str(db)})
             else:
-                print(f"{len(cases)} cases × {rounds} rounds, about {duration(guess)} on {target.machine_title}")
+                print(
+                    f"{len(cases)} cases × {rounds} rounds, about {duration(guess)} on {target.machine_title}"
+                )
             return 0
-        say(f"{target.machine_title} · {target.runtime} · {len(cases)} cases × {rounds} rounds, about {duration(guess)}")
+        say(
+            f"{target.machine_title} · {target.runtime} · {len(cases)} cases × {rounds} rounds, about {duration(guess)}"
+        )
         try:
             with watching("sweep") as watch:
                 result = run_sweep(

@@ -43,7 +43,9 @@ def validate(
             ("runtime", found_law.runtime, target.runtime),
         ):
             if fitted != here:
-                say(f"warning: the law is of {what} {fitted}, and this is {here}: the scores tell how far it carries")
+                say(
+                    f"warning: the law is of {what} {fitted}, and this is {here}: the scores tell how far it carries"
+                )
         try:
             with watching("validate") as watch:
                 scores, result = validate_law(
@@ -67,14 +69,22 @@ def validate(
         print_json(asdict(scores))
         return 1 if result.failed else 0
     w5, w10 = scores.within_5_pct, scores.within_10_pct
-    covered = "unknown" if scores.covered_pct is None else f"{scores.covered_pct:.0f} % at {100 * scores.level:.0f} %"
+    covered = (
+        "unknown"
+        if scores.covered_pct is None
+        else f"{scores.covered_pct:.0f} % at {100 * scores.level:.0f} %"
+    )
     print(f"{scores.nets} networks that law {found_law.name} never saw")
-    print(f"  MAPE {scores.mape_pct:.2f} %, median {scores.mdape_pct:.2f} %, 95th percentile {scores.p95_ape_pct:.1f} %")
+    print(
+        f"  MAPE {scores.mape_pct:.2f} %, median {scores.mdape_pct:.2f} %, 95th percentile {scores.p95_ape_pct:.1f} %"
+    )
     print(f"  within ±5 %   {w5.pct:.0f} % [{w5.low_pct:.0f}, {w5.high_pct:.0f}]")
     print(f"  within ±10 %  {w10.pct:.0f} % [{w10.low_pct:.0f}, {w10.high_pct:.0f}]")
     print(f"  bias {scores.bias_pct:+.2f} %, interval covers {covered}")
     if scores.noise_pct is not None and scores.floor_mape_pct is not None:
-        print(f"  noise between rounds {scores.noise_pct:.2f} %, sum of measured kernels {scores.floor_mape_pct:.2f} % off")
+        print(
+            f"  noise between rounds {scores.noise_pct:.2f} %, sum of measured kernels {scores.floor_mape_pct:.2f} % off"
+        )
     print("  furthest off:")
     for row in sorted(scores.rows, key=lambda r: -abs(r.predicted_ms / r.measured_ms - 1))[:WORST]:
         off = 100 * (row.predicted_ms / row.measured_ms - 1)

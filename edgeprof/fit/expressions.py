@@ -160,12 +160,11 @@ class _Quotient(_Own):
 
     def _code(self, printer: Any, language: str) -> str:
         x, n = self.args
-        ratio = printer._print(x)
-        if n != 1:
-            cast = "(double)" if language == "c" else ""
-            top = printer.parenthesize(x, PRECEDENCE["Mul"])
-            ratio = f"{cast}{top}/{printer.parenthesize(n, PRECEDENCE['Pow'])}"
-        return f"{_LIBRARY[language]}{self._word}({ratio})"
+        if n == 1:
+            return f"{_LIBRARY[language]}{self._word}({printer._print(x)})"
+        cast = "(double)" if language == "c" else ""
+        top, bottom = printer.parenthesize(x, PRECEDENCE["Mul"]), printer.parenthesize(n, PRECEDENCE["Pow"])
+        return f"{_LIBRARY[language]}{self._word}({cast}{top}/{bottom})"
 
     def _tex(self, printer: Any) -> str:
         x, n = (printer._print(arg) for arg in self.args)

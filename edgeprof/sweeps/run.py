@@ -48,7 +48,8 @@ class Target:
         """
         if work.launch not in self.backend.launches:
             raise BackendError(
-                f"{self.backend.name} has no launch mode '{work.launch}'", f"it has {', '.join(self.backend.launches)}"
+                f"{self.backend.name} has no launch mode '{work.launch}'",
+                f"it has {', '.join(self.backend.launches)}",
             )
         return Case(
             net=work.net,
@@ -77,10 +78,18 @@ def open_target(board: str = "auto", backend: str = "auto") -> Iterator[Target]:
         if isinstance(opened, SimulatedBackend):
             law = opened.law
             title = str(law.machine.get("model", law.board))
-            yield Target(law.board, title, dict(law.machine), opened, opened.runtime(), "median", law.threads or 1)
+            yield Target(
+                law.board, title, dict(law.machine), opened, opened.runtime(), "median", law.threads or 1
+            )
         else:
             yield Target(
-                spec.name, machine.model, machine.as_dict(), opened, opened.runtime(), spec.estimator, machine.physical_cores
+                spec.name,
+                machine.model,
+                machine.as_dict(),
+                opened,
+                opened.runtime(),
+                spec.estimator,
+                machine.physical_cores,
             )
     finally:
         opened.close()
@@ -125,10 +134,17 @@ def run_sweep(
     if tiles is not None:
         sizes = {(c.net.tile, c.net.channels) for c in cases}
         if len(sizes) > 1:
-            raise SpecError("real tiles need networks of one tile size and number of channels", "leave out --tiles")
+            raise SpecError(
+                "real tiles need networks of one tile size and number of channels", "leave out --tiles"
+            )
         images = read_tiles(tiles, *next(iter(sizes)))
     with _alone(target, say), Store(db, create=True) as store:
-        facts = {"machine": target.machine, "board": target.board, "backend": target.backend.name, "pid": os.getpid()}
+        facts = {
+            "machine": target.machine,
+            "board": target.board,
+            "backend": target.backend.name,
+            "pid": os.getpid(),
+        }
         warnings = noticed(target)
         for sweep in sweeps:
             store.add_sweep(sweep.model_dump(mode="json"))

@@ -64,7 +64,9 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
             made = next((maker[v] for v in (*node.output, *node.input) if v in maker), None) or value
             names = (made.name,) if made else ("input",)
         if not names:
-            raise WorkerError(f"kernel {node.name} ({node.op_type}) covers no operator", "please report the network")
+            raise WorkerError(
+                f"kernel {node.name} ({node.op_type}) covers no operator", "please report the network"
+            )
         last = by_name.get(names[-1])
         source.update({value: last for value in node.output if last})
         kernels.append(Kernel(kernel_kind(node, blocked), node.name, plain_type(node.op_type), names, glue))
@@ -131,14 +133,18 @@ def match_events(
         op_type = plain_type(event["op_type"])
         sizes = {tuple(shape) for shape in (*event["inputs"][:1], *event["outputs"][:1])}
 
-        def fits(kernel: Kernel, name: str = event["name"], op_type: str = op_type, sizes: Any = sizes) -> bool:
+        def fits(
+            kernel: Kernel, name: str = event["name"], op_type: str = op_type, sizes: Any = sizes
+        ) -> bool:
             if not kernel.glue or not sizes:
                 return (kernel.name, kernel.op_type) == (name, op_type)
             return kernel.op_type == op_type and shapes.get(kernel.operators[0], None) in (None, *sizes)
 
         kernel = next((k for k in waiting if fits(k)), None)
         if kernel is None:
-            raise WorkerError(f"the profile names a kernel {event['name']} that is not in the graph", "please report it")
+            raise WorkerError(
+                f"the profile names a kernel {event['name']} that is not in the graph", "please report it"
+            )
         waiting.remove(kernel)
         found.append((kernel, event))
     return tuple(found)

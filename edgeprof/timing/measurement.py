@@ -170,7 +170,9 @@ def _kernels(
         net = combine([max(midmean(r.kernels[order].us) - r.event_us, 0.0) for r in profiled], estimator)
         raw_ms += raw / 1e3
         ms = round(net / 1e3 / digit) * digit
-        found.append(KernelMeasurement(kernel.kind, kernel.name, kernel.operators, ms, ms / latency, kernel.glue))
+        found.append(
+            KernelMeasurement(kernel.kind, kernel.name, kernel.operators, ms, ms / latency, kernel.glue)
+        )
     return tuple(found), raw_ms
 
 

@@ -60,7 +60,9 @@ class Worker:
             raise WorkerError(answer["error"], "use a smaller batch or network")
         if answer.get("kind") == "missing":
             raise BackendError(answer["error"], "install the runtime: pip install 'edgeprof[cpu]'")
-        raise BackendError(answer["error"], "the runtime refused it; edgeprof list backends tells what it knows")
+        raise BackendError(
+            answer["error"], "the runtime refused it; edgeprof list backends tells what it knows"
+        )
 
     def close(self) -> None:
         """End the worker in order; kill it if it does not end within a second."""

@@ -229,4 +229,3 @@ def device_lock(device: str, waiting: Callable[[str], None], poll_s: float = 0.5
                     told = True
                 time.sleep(poll_s)
         yield
-

@@ -1,0 +1,127 @@
+"""``make bench``: accuracy on networks never seen, agreement with a bare loop, coverage; printed as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edgeprof.backends.base import Stop
+from edgeprof.boards.detect import load_1m
+from edgeprof.fit.fitting import fit_law
+from edgeprof.fit.forms import read_form
+from edgeprof.fit.validate import Scores
+from edgeprof.nets.build import model_bytes
+from edgeprof.store import Store, now
+from edgeprof.sweeps.expand import workload
+from edgeprof.sweeps.run import Target, open_target, run_sweep
+from edgeprof.sweeps.spec import read_sweep
+from edgeprof.validation import validate_law
+
+# networks of 1 ms and more, small to large
+LOOP_NETS = (
+    {"conv": 1, "depth": 32, "kernel": 5, "fc": 1, "neurons": 512, "batch": 32},
+    {"conv": 2, "depth": 20, "kernel": 5, "fc": 1, "neurons": 256, "batch": 32},
+    {"conv": 3, "depth": (8, 16, 32), "kernel": 3, "fc": 2, "neurons": 512, "batch": 64},
+    {"conv": 1, "depth": 20, "fc": 5, "neurons": 1024, "batch": 64},
+)
+BARE = """
+import json, sys, time
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[2])
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+x = {i.name: np.random.RandomState(0).random_sample(i.shape).astype(np.float32) for i in session.get_inputs()}
+times = []
+for _ in range(10):
+    session.run(None, x)
+begin = time.perf_counter()
+while time.perf_counter() - begin < 0.6:
+    start = time.perf_counter_ns()
+    session.run(None, x)
+    times.append(time.perf_counter_ns() - start)
+print(json.dumps(sorted(times)[len(times) // 2] / 1e6))
+"""
+
+
+def accuracy(target: Target, folder: Path, nets: int, held_out: int, seed: int) -> None:
+    """Sweep ``family``, fit, and validate on networks never seen."""
+    sweep = read_sweep("family").resampled(nets, None)
+    begin = time.monotonic()
+    result = run_sweep([sweep], folder / "family.db", target)
+    device_min = (time.monotonic() - begin) / 60
+    with Store(folder / "family.db") as store:
+        measurements = store.measurements()
+        coverage = [100 * m.coverage for m in measurements if m.coverage and (m.latency_ms or 0) >= 1]
+    share = 100 * result.measuring_s / result.wall_s
+    print(f"\n## Accuracy: {nets} networks of `family`, then {held_out} never seen (seed {seed})\n")
+    print(f"- calibration {device_min:.1f} min; a network was running {share:.0f} % of the wall time")
+    spread = np.percentile(coverage, [5, 50, 95])
+    print(f"- coverage before correction, networks ≥ 1 ms: {spread[0]:.1f}–{spread[2]:.1f} % (median {spread[1]:.1f} %)\n")
+    print("| form | | MAPE % | median % | p95 % | bias % | ±5 % | ±10 % | covered at 90 % | noise % | kernel sum % |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name in ("kernels", "eq13"):
+        fit = fit_law(measurements, read_form(name), sweeps=[sweep.model_dump(mode="json")], date=now())
+        if fit.cv:
+            _row(name, "cross-validated", fit.cv)
+        scores, _ = validate_law(fit.law, target, folder / "validation.db", nets=held_out, seed=seed)
+        _row(name, "never seen", scores)
+
+
+def _row(form: str, how: str, s: Scores) -> None:
+    five, ten = s.within_5_pct, s.within_10_pct
+    covered = "" if s.covered_pct is None else f"{s.covered_pct:.0f}"
+    print(
+        f"| {form} | {how} | {s.mape_pct:.2f} | {s.mdape_pct:.2f} | {s.p95_ape_pct:.1f} | {s.bias_pct:+.2f}"
+        f" | {five.pct:.0f} [{five.low_pct:.0f}, {five.high_pct:.0f}] | {ten.pct:.0f} [{ten.low_pct:.0f}, {ten.high_pct:.0f}]"
+        f" | {covered} | {s.noise_pct or 0:.2f} | {s.floor_mape_pct or 0:.2f} |"
+    )
+
+
+def bare_loop(target: Target, folder: Path, repeats: int) -> None:
+    """edgeprof's latency against a bare loop in a process of its own, in turn."""
+    print(f"\n## Against a bare ONNX Runtime loop: {repeats} alternated repeats, one thread\n")
+    print("| network | edgeprof ms | bare loop ms | ratio of medians | spread of edgeprof | spread of bare loop |")
+    print("|---|---|---|---|---|---|")
+    for knobs in LOOP_NETS:
+        work = workload("bench", {**knobs, "threads": 1})
+        case = target.case(work)
+        path = folder / "bare.onnx"
+        path.write_bytes(model_bytes(work.net, work.batch))
+        ours, bare = [], []
+        for number in range(repeats):
+            measured = target.backend.measure(case, number, Stop(min_s=0.6, max_s=2.0), None)
+            ours.append(measured.latency_ms)
+            output = subprocess.run(
+                [sys.executable, "-c", BARE, str(path), "1"], check=True, capture_output=True, text=True
+            ).stdout
+            bare.append(float(json.loads(output)))
+        a, b = float(np.median(ours)), float(np.median(bare))
+        print(
+            f"| {case.label()} | {a:.4f} | {b:.4f} | {a / b:.4f} | {100 * (max(ours) / min(ours) - 1):.1f} %"
+            f" | {100 * (max(bare) / min(bare) - 1):.1f} % |"
+        )
+
+
+def main() -> None:
+    """Everything, in a few minutes."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…")
+    parser.add_argument("--nets", type=int, default=60, help="networks to fit on")
+    parser.add_argument("--held-out", type=int, default=60, help="networks never seen")
+    parser.add_argument("--seed", type=int, default=1, help="of the networks never seen")
+    parser.add_argument("--repeats", type=int, default=7, help="of the bare loop")
+    given = parser.parse_args()
+    with open_target() as target, tempfile.TemporaryDirectory(prefix="edgeprof-bench-") as name:
+        print(f"# {target.machine_title}, {target.runtime}, {now()[:10]}, load {load_1m():.2f}")
+        bare_loop(target, Path(name), given.repeats)
+        accuracy(target, Path(name), given.nets, given.held_out, given.seed)
+
+
+if __name__ == "__main__":
+    main()
