@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from edgeprof.backends.base import Stop
@@ -29,9 +29,11 @@ def family_sweep(law: Law, nets: int, seed: int) -> SweepSpec:
         raise SpecError(
             f"law '{law.name}' does not say which networks it is of", "fit it again with edgeprof fit"
         )
-    fixed = {"threads": law.threads} if law.threads else {}
-    sample = {**law.family, "nets": nets, "seed": seed}
-    data = {"name": f"validate {law.name}", "net": {**fixed, "launch": law.launch}, "sample": sample}
+    fixed = {**law.family.get("net", {}), "launch": law.launch, "precision": law.precision}
+    if law.threads:
+        fixed["threads"] = law.threads
+    sample = {**{k: v for k, v in law.family.items() if k != "net"}, "nets": nets, "seed": seed}
+    data = {"name": f"validate {law.name}", "net": fixed, "sample": sample}
     return parse_sweep(data, f"the family of law '{law.name}'")
 
 
@@ -86,6 +88,3 @@ def _alone(work: Workload) -> SweepSpec:
     """A sweep of one workload."""
     net = {**work.net.model_dump(), **work.model_dump(exclude={"net"})}
     return SweepSpec(name="validate", net={k: v for k, v in net.items() if v != ()})
-
-
-__all__: Sequence[str] = ("family_sweep", "unseen", "validate_law")

@@ -82,9 +82,8 @@ def validate(
     print(f"  within ±10 %  {w10.pct:.0f} % [{w10.low_pct:.0f}, {w10.high_pct:.0f}]")
     print(f"  bias {scores.bias_pct:+.2f} %, interval covers {covered}")
     if scores.noise_pct is not None and scores.floor_mape_pct is not None:
-        print(
-            f"  noise between rounds {scores.noise_pct:.2f} %, sum of measured kernels {scores.floor_mape_pct:.2f} % off"
-        )
+        floor = f"sum of measured kernels {scores.floor_mape_pct:.2f} % off"
+        print(f"  noise between rounds {scores.noise_pct:.2f} %, {floor}")
     print("  furthest off:")
     for row in sorted(scores.rows, key=lambda r: -abs(r.predicted_ms / r.measured_ms - 1))[:WORST]:
         off = 100 * (row.predicted_ms / row.measured_ms - 1)

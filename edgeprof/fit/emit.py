@@ -61,7 +61,8 @@ def headline(law: Law) -> list[str]:
     threads = f", {law.threads} thread{'s' if law.threads != 1 else ''}" if law.threads else ""
     noise = f", noise {law.noise_pct:.1f} %" if law.noise_pct is not None else ""
     simulated = " · simulated" if law.simulated else ""
-    parts = f"{law.board} {machine}{threads} · {law.runtime} {law.precision} · {law.networks} networks{noise}{simulated}"
+    what = f"{law.board} {machine}{threads} · {law.runtime} {law.precision}"
+    parts = f"{what} · {law.networks} networks{noise}{simulated}"
     return (
         _hanging("", parts)
         if law.networks

@@ -53,8 +53,8 @@ class Expression:
             broadcast together. Names that the formula does not use are ignored.
         :returns: float64 of the broadcast shape (0-d when every value is a number). Where the arithmetic
             has no finite answer (a division by zero) the element is inf or nan.
-        :raises SpecError: for a missing or unsuitable value, or a sum whose limits are not whole numbers or
-            that has more than ``MAX_TERMS`` terms.
+        :raises SpecError: for a missing or unsuitable value, constants without a real result, or a sum whose
+            limits are not whole numbers or that has more than ``MAX_TERMS`` terms.
         """
         missing = sorted(self.names - values.keys())
         if missing:
@@ -405,7 +405,7 @@ class _Reader:
             case ast.Constant(value=int() as number) if not isinstance(number, bool):
                 return sp.Integer(number) if number <= MAX_NUMBER else self.too_large(node)
             case ast.Constant(value=float() as number):
-                return sp.Float(number) if number <= MAX_FLOAT else self.too_large(node)
+                return sp.Float(repr(number), 17) if number <= MAX_FLOAT else self.too_large(node)
             case ast.Name(id=name) if name in names:
                 if name in self.allowed:
                     self.used.add(name)

@@ -487,11 +487,15 @@ def _noise(examples: Sequence[Example]) -> float | None:
 
 
 def _family(sweeps: Sequence[Mapping[str, Any]], domain: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
-    """What ``validate`` draws networks from: the sample of the sweep where there was one, else the domain's ranges."""
-    samples = [s["sample"] for s in sweeps if s.get("sample")]
-    if len(samples) == 1 and len(sweeps) == 1:
-        fixed = {k: [v] for k, v in sweeps[0].get("net", {}).items()}
-        return {**samples[0], "knobs": {**fixed, **samples[0]["knobs"]}}
+    """What ``validate`` draws networks from: the random sample where all sweeps are of one, else the domain's ranges."""
+    samples: list[dict[str, Any]] = []
+    for sweep in sweeps:
+        drawn = {k: v for k, v in (sweep.get("sample") or {}).items() if k not in ("nets", "seed")}
+        sample = {**drawn, "net": dict(sweep.get("net", {}))} if drawn else {}
+        if sample not in samples:
+            samples.append(sample)
+    if len(samples) == 1 and samples[0]:
+        return samples[0]
     knobs: dict[str, Any] = {}
     for knob, seen in domain.items():
         if knob in ("padding", "kernel", "tile", "channels", "classes", "stride", "pool", "pool_before"):
@@ -521,7 +525,8 @@ def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[
 
 
 def choose(measurements: Sequence[Measurement], form: str, **settings: Any) -> list[Fit]:
-    """Fits of the form called ``form``; of every form of the catalogue for ``auto``, the best on held-out networks first.
+    """Fits of the form called ``form``; of every form of the catalogue for ``auto``, the best on held-out
+    networks first.
 
     :raises FitError: none of them can be fitted.
     """

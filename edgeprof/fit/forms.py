@@ -40,7 +40,8 @@ KERNEL_VARIABLES = (
     "Y",
     *CONSTANTS,
 )
-# … and a network's: t tile, D depth, C conv layers, N neurons, F hidden FC layers, K kernel, B batch, k kernels in a run.
+# … and a network's: t tile, D depth, C conv layers, N neurons, F hidden FC layers, K kernel, B batch, k kernels in a
+# run.
 NET_VARIABLES = ("t", "D", "C", "N", "F", "K", "B", "k", *CONSTANTS)
 
 Term = Annotated[str, Field(min_length=1, max_length=2000)]

@@ -41,7 +41,7 @@ class Term(BaseModel):
 
 
 class LawGroup(BaseModel):
-    """Kernels priced alike: their terms, their part of the time of the networks seen, and what the data did not tell."""
+    """Kernels priced alike: their terms, their part of the time of the networks seen, what the data did not tell."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -198,6 +198,8 @@ def predict(law: Law, net: NetSpec, batch: int, level: float = LEVEL) -> Predict
 @np.errstate(over="ignore")
 def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = LEVEL) -> list[Prediction]:
     """:func:`predict` for many networks at once."""
+    if not nets:
+        return []
     prices = _by_kernel(law, nets) if law.scope == "kernel" else _by_net(law, nets)
     scale = np.array([batch if law.unit == "tile" else 1 for _, batch in nets], np.float64)
     rows = [
@@ -212,9 +214,7 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
         parts = [float(overhead), *(k.ms for k in kernels)]
         if not 0 < sum(parts) < math.inf:
             amount = "no time at all" if sum(parts) == 0 else "no finite time"
-            raise DomainError(
-                f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks"
-            )
+            raise DomainError(f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks")
         latency = math.fsum(parts)
         found.append(
             Prediction(

@@ -148,7 +148,9 @@ class SweepSpec(BaseModel):
         if not changes:
             return self
         if self.sample is None:
-            raise SpecError(f"sweep '{self.name}' is no random sample", "--nets and --seed are for sweeps with [sample]")
+            raise SpecError(
+                f"sweep '{self.name}' is no random sample", "--nets and --seed are for sweeps with [sample]"
+            )
         return self.model_copy(update={"sample": self.sample.model_copy(update=changes)})
 
 

@@ -1,7 +1,7 @@
 """Kernels: what the runtime really executed, traced back to the operators of the network.
 
-ONNX Runtime renames and merges nodes when it optimises (``conv1_relu_out_nchwc``, ``fused fc1``, ``ReorderOutput``). Its
-optimised graph tells which value a kernel makes and in which layout, and that leads back to the operators.
+ONNX Runtime renames and merges nodes when it optimises (``conv1_relu_out_nchwc``, ``fused fc1``, ``ReorderOutput``).
+Its optimised graph tells which value a kernel makes and in which layout, and that leads back to the operators.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def match_events(
         ) -> bool:
             if not kernel.glue or not sizes:
                 return (kernel.name, kernel.op_type) == (name, op_type)
-            return kernel.op_type == op_type and shapes.get(kernel.operators[0], None) in (None, *sizes)
+            return kernel.op_type == op_type and shapes.get(kernel.operators[0]) in (None, *sizes)
 
         kernel = next((k for k in waiting if fits(k)), None)
         if kernel is None:

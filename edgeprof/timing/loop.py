@@ -17,10 +17,11 @@ def median_ranks(count, z=1.96):
     """Ranks (low, high), from 0, of the order statistics that bound the median with 95 % confidence.
 
     Distribution-free, from the normal approximation of the binomial (Conover, Practical Nonparametric
-    Statistics, 3.2); below six samples it is the whole range.
+    Statistics, 3.2) with its continuity correction, without which 21 samples give 92 %. Below nine samples
+    it is the whole range, and below six even that is less than 95 %.
     """
     half = z * math.sqrt(count) / 2.0
-    low = int(math.floor(count / 2.0 - half))
+    low = math.floor(count / 2.0 - half - 0.5)
     return max(low, 0), min(count - 1, count - 1 - low)
 
 
@@ -65,7 +66,7 @@ def sample(run, clock, stop):
     """
     max_ns = stop["max_s"] * 1e9
     warm_runs, first, shortest = warm_up(run, clock, max_ns / 4)
-    repeats = max(1, int(math.ceil(SAMPLE_NS / max(shortest, 1.0))))
+    repeats = max(1, math.ceil(SAMPLE_NS / max(shortest, 1.0)))
     runs, samples, stopped = [], [], "time"
     begin = clock()
     look_at = 0

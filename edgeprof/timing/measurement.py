@@ -71,8 +71,8 @@ class KernelMeasurement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that is known of one case. Times are ms per run; ``kernels`` + ``unattributed_ms`` = ``latency_ms`` exactly,
-    in whatever order they are added, since kernels are whole numbers of the latency's last binary digit.
+    """All that is known of one case. Times are ms per run; ``kernels`` + ``unattributed_ms`` = ``latency_ms`` exactly
+    (``math.fsum``), since kernels are whole numbers of the latency's last binary digit.
 
     ``coverage`` is the raw kernel sum over the plain latency, before any correction. Unknown is None.
     """
@@ -146,7 +146,7 @@ def measurement(
         first_run_ms=_least([r.first_run_ms for r in good]),
         host_to_host_ms=_least([r.host_ms for r in good]),
         kernels=kernels,
-        unattributed_ms=latency - sum(k.ms for k in kernels) if kernels else None,
+        unattributed_ms=math.fsum([latency, *(-k.ms for k in kernels)]) if kernels else None,
         profiled_latency_ms=combine(profiled, estimator) if profiled else None,
         coverage=raw_ms / latency if kernels else None,
         telemetry=chosen.telemetry,

@@ -97,7 +97,7 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
     assert machine.model
     assert (machine.lanes, machine.isa) == (4, ())
     assert machine.l1d_kib is machine.l2_kib is machine.l3_kib is None
-    assert machine.governor is machine.max_mhz is None
+    assert (machine.governor, machine.max_mhz) == (None, None)
     assert machine.memory_mib == psutil.virtual_memory().total // 2**20
 
 

@@ -95,6 +95,14 @@ def test_a_sum_with_array_limits() -> None:
     assert parse("sum(n, n, x, x + 2)", NAMES).evaluate({"x": starts}).tolist() == [3, 3 * 10**6 + 3, 24]
 
 
+@given(st.floats(0, 1e300))
+@steady
+def test_numbers_keep_all_their_digits(number: float) -> None:
+    expression = parse(f"{number!r}*x", NAMES)
+    assert expression.evaluate({"x": 1}) == number
+    assert eval(sp.ccode(expression.tree), {"x": 1.0}) == number
+
+
 def test_arrays_broadcast() -> None:
     expression = parse("max(x, y, 3)*where(x < y, 1, 0) + x - x", NAMES)
     values = expression.evaluate({"x": np.arange(5), "y": np.arange(3)[:, None]})
@@ -205,6 +213,7 @@ def test_the_hint_lists_what_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "values", "piece"),
     [
+        ("1/(2**(1/3) - 1.2599210498948732)", {}, "no real number"),
         ("x*y", {"x": 1}, "no value for y"),
         ("x", {"x": "a"}, "unsuitable values"),
         ("x*y", {"x": [1, 2], "y": [1, 2, 3]}, "unsuitable values"),

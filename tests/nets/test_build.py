@@ -96,7 +96,7 @@ def test_the_same_spec_gives_the_same_bytes_in_any_process() -> None:
 def test_another_spec_has_other_weights_and_another_batch_the_same() -> None:
     def weights(batch: int, **knobs: Any) -> bytes:
         model = build_model(net_spec(**{**SMALL, **knobs}), batch)
-        return next(t.raw_data for t in model.graph.initializer if t.name == "conv1_weight")
+        return bytes(next(t.raw_data for t in model.graph.initializer if t.name == "conv1_weight"))
 
     assert weights(4) == weights(8)
     assert weights(4) != weights(4, classes=6)

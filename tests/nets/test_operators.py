@@ -17,7 +17,7 @@ from edgeprof.nets.build import build_model
 from edgeprof.nets.operators import Operator, net_operators, operators, total_macs, total_parameters
 from edgeprof.nets.spec import net_spec
 
-Dims = list[int] | list[str] | list[int | str]
+Dims = list[int] | list[int | str]
 
 
 def model(
@@ -283,7 +283,7 @@ def test_an_optional_input_may_be_left_out() -> None:
 
 @pytest.mark.parametrize("batch", ["N", ""])
 def test_a_dynamic_axis_is_refused(batch: str) -> None:
-    shape: Dims = [batch or "unnamed", 4]
+    shape: list[int | str] = [batch or "unnamed", 4]
     graph = model([helper.make_node("Relu", ["x"], ["out"], name="act")], {"x": shape}, {})
     if not batch:
         graph.graph.input[0].type.tensor_type.shape.dim[0].Clear()

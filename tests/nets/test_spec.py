@@ -64,7 +64,7 @@ def test_values_are_frozen_hashable_and_survive_json() -> None:
     assert NetSpec.model_validate_json(net.model_dump_json()) == net
     assert {net: 1}[net_spec(conv=2, padding=["same", 1], neurons=[64, 32])] == 1
     with pytest.raises(ValidationError):
-        net.conv = 3  # type: ignore[misc]
+        net.conv = 3
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_file_without_version_or_name(tmp_path: Path) -> None:
 
 
 def test_a_sample_has_its_knobs_beside_its_seed() -> None:
-    sample = read_sweep("quick").sample
+    sample = random_sweep().sample
     assert sample is not None
     assert (sample.nets, sample.seed, sample.max_macs) == (24, 1, 4e8)
     assert sample.knobs["depth"] == Range(low=5, high=48, log=True)
@@ -233,18 +233,37 @@ def test_a_sample_made_in_python_has_the_rules_of_a_file() -> None:
         SweepSpec(name="mine", sample=Sample(nets=2, knobs={"depht": (1,)}))
 
 
+SAMPLE = """
+name = "mine"
+[net]
+threads = 1
+[sample]
+nets     = 24
+seed     = 1
+max_macs = 4e8
+conv     = "1..3"
+depth    = "5..48 log"
+kernel   = [3, 5]
+neurons  = "64..1024 log"
+batch    = [16, 32]
+"""
+
+
+def random_sweep() -> SweepSpec:
+    return parse_sweep(catalogue.parse_toml(SAMPLE, "mine.toml"), "mine.toml")
+
+
 def test_override_of_a_grid() -> None:
-    sweep = read_sweep("group1").override({"batch": (8,), "depth": (4, 6), "fc": (1, 2), "kernel": (3,)})
-    assert dict(sweep.net) == {"conv": 1, "neurons": 1024, "batch": 8, "kernel": 3}
-    assert dict(sweep.vary) == {"depth": (4, 6), "fc": (1, 2)}
+    sweep = read_sweep("group1").override({"batch": (8,), "fc": (1, 2), "tile": (20, 28), "kernel": (3,)})
+    assert dict(sweep.net) == {"conv": 1, "depth": 20, "neurons": 1024, "batch": 8, "kernel": 3}
+    assert dict(sweep.vary) == {"fc": (1, 2), "tile": (20, 28)}
     works = expand(sweep)
-    assert {(w.batch, w.net.depth[0], w.net.fc) for w in works} == {(8, d, f) for d in (4, 6) for f in (1, 2)}
-    assert all(w.net.kernel == (3,) for w in works)
+    assert [(w.net.fc, w.net.tile) for w in works] == [(1, 20), (1, 28), (2, 20), (2, 28)]
+    assert {(w.batch, w.net.kernel) for w in works} == {(8, (3,))}
 
 
 def test_override_of_a_sample() -> None:
-    quick = read_sweep("quick")
-    sweep = quick.override({"conv": (2,), "kernel": (3, 7), "threads": (1, 2), "stride": (1,)})
+    sweep = random_sweep().override({"conv": (2,), "threads": (1, 2), "stride": (1,)})
     assert sweep.sample is not None
     assert dict(sweep.net) == {"conv": 2, "stride": 1}
     assert (sweep.sample.nets, sweep.sample.seed) == (24, 1)
@@ -252,12 +271,34 @@ def test_override_of_a_sample() -> None:
     works = expand(sweep)
     assert len(works) == 24
     assert {w.net.conv for w in works} == {2}
-    assert {k for w in works for k in w.net.kernel} == {3, 7}
     assert {w.threads for w in works} == {1, 2}
 
 
+@pytest.mark.parametrize("values", [(8, 16, 32), ((8, 16, 32),)])
+def test_several_depths_are_one_per_layer_and_imply_conv(values: tuple[Any, ...]) -> None:
+    for sweep in (read_sweep("group1"), read_sweep("group2"), random_sweep()):
+        works = expand(sweep.override({"depth": values}))
+        assert {(w.net.conv, w.net.depth) for w in works} == {(3, (8, 16, 32))}
+    (work,) = expand(read_sweep("group3").override({"neurons": (64, 32)}))
+    assert (work.net.fc, work.net.neurons) == (2, (64, 32))
+    with pytest.raises(SpecError, match="depth has 3 values for 2 conv layers"):
+        expand(read_sweep("group1").override({"depth": values, "conv": (2,)}))
+
+
+def test_a_sample_of_another_size_or_seed() -> None:
+    sweep = random_sweep()
+    other = sweep.resampled(30, 7)
+    assert other.sample is not None
+    assert (other.sample.nets, other.sample.seed, len(expand(other))) == (30, 7, 30)
+    assert sweep.resampled(None, None) == sweep
+    assert expand(sweep.resampled(30, None))[:24] == expand(sweep)
+    assert read_sweep("group1").resampled(None, None) == read_sweep("group1")
+    with pytest.raises(SpecError, match="sweep 'group1' is no random sample"):
+        read_sweep("group1").resampled(3, None)
+
+
 def test_override_leaves_the_sweep_as_it_was() -> None:
-    sweep = read_sweep("quick")
+    sweep = random_sweep()
     before = sweep.model_dump_json()
     assert sweep.override({}) == sweep
     sweep.override({"conv": (1, 2), "batch": (8,)})

@@ -1,0 +1,292 @@
+"""Kernel rules: learnt from made-up networks and from what ONNX Runtime really executes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeprof.backends.base import Stop
+from edgeprof.fit.rules import (
+    MERGED,
+    KernelRules,
+    Observed,
+    Rule,
+    grow,
+    holds,
+    learn,
+    roundest,
+    tensor_dims,
+)
+from edgeprof.nets.operators import net_operators
+from edgeprof.nets.spec import NetSpec, net_spec
+from edgeprof.sweeps.run import open_target
+from edgeprof.sweeps.spec import parse_sweep, read_sweep
+from edgeprof.sweeps.expand import expand
+from edgeprof.timing.measurement import KernelTimes
+
+FACTS = ("C", "M", "B", "from")
+
+
+# --- decisions
+
+
+def leaves(rule: Rule) -> Iterator[Rule]:
+    if rule.ask is None:
+        yield rule
+    else:
+        assert rule.yes is not None
+        assert rule.no is not None
+        yield from leaves(rule.yes)
+        yield from leaves(rule.no)
+
+
+def right(rule: Rule, cases: list[tuple[dict[str, Any], str]]) -> int:
+    return sum(rule.decide(facts) == label for facts, label in cases)
+
+
+def test_one_label_is_one_leaf() -> None:
+    assert grow([({"C": 3}, "Conv")] * 5) == Rule("Conv", 5, 5)
+
+
+def test_a_threshold_is_the_roundest_number_of_its_gap() -> None:
+    cases = [({"C": c}, "nchw" if c < 16 else "nchwc") for c in (1, 3, 11, 21, 37, 50)]
+    assert grow(cases).text() == "nchw if C < 16, else nchwc"
+
+
+def test_a_multiple() -> None:
+    cases = [({"M": m}, "nchwc" if m % 8 == 0 else "im2col") for m in range(5, 81)]
+    assert grow(cases).text() == "nchwc if M a multiple of 8, else im2col"
+
+
+def test_where_a_kernel_s_input_comes_from() -> None:
+    cases = [({"C": 8, "from": source}, f"{source}'s") for source in ("Conv", "Gemm") for _ in range(4)]
+    assert grow(cases).text() == "Conv's if from is Conv, else Gemm's"
+
+
+def test_two_questions_in_a_row() -> None:
+    cases = [
+        ({"C": c, "M": m}, "direct" if m % 16 == 0 and c >= 32 else "im2col")
+        for c in (1, 3, 8, 24, 32, 40, 64)
+        for m in (8, 16, 20, 32, 48, 50)
+    ]
+    rule = grow(cases)
+    assert right(rule, cases) == len(cases)
+    assert rule.decide({"C": 128, "M": 64}) == "direct"
+    assert rule.decide({"C": 128, "M": 63}) == "im2col"
+    assert rule.decide({"C": 31, "M": 64}) == "im2col"
+
+
+def test_what_no_question_explains_stays_with_the_majority() -> None:
+    cases = [({"C": 8}, "a")] * 7 + [({"C": 8}, "b")] * 2
+    assert grow(cases) == Rule("a", 9, 7)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"), [(1, 3, 2), (15, 16, 16), (11, 21, 16), (100, 101, 101), (3, 100, 64), (0, 1, 1), (20, 23, 22)]
+)
+def test_roundest(low: int, high: int, found: int) -> None:
+    assert roundest(low, high) == found
+
+
+def test_what_is_not_known_is_answered_with_no() -> None:
+    assert not holds(("C", "<", 8), {"M": 1})
+    assert not holds(("C", "%", 8), {})
+    assert holds(("C", "%", 8), {"C": 16.0})
+
+
+CASES = st.lists(
+    st.tuples(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "C": st.integers(0, 200),
+                "M": st.integers(0, 4096),
+                "B": st.sampled_from([1, 16, 64]),
+                "from": st.sampled_from(["input", "Conv", "Gemm"]),
+            },
+        ),
+        st.sampled_from("abc"),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(CASES)
+def test_grow_never_raises_and_is_no_worse_than_the_majority(cases: list[tuple[dict[str, Any], str]]) -> None:
+    known = {"from"} if all("from" in facts for facts, _ in cases) else set()
+    cases = [({k: v for k, v in facts.items() if k != "from" or known}, label) for facts, label in cases]
+    rule = grow(cases)
+    assert right(rule, cases) >= Counter(label for _, label in cases).most_common(1)[0][1]
+    assert sum(leaf.seen for leaf in leaves(rule)) == len(cases)
+    assert sum(leaf.right for leaf in leaves(rule)) == right(rule, cases)
+    assert all(leaf.kind in "abc" for leaf in leaves(rule))
+    assert Rule.from_dict(json.loads(json.dumps(rule.as_dict()))) == rule
+    assert "\n" not in rule.text()
+
+
+# --- files
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"kind": "a", "seen": "many"},
+        {"if": ["C", "<", 8]},
+        {"if": ["C", "<", 8], "then": {"kind": "a"}},
+        {"if": ["C", "<"], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["C", ">", 8], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["C", "<", "8"], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["C", "<", True], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["C", "%", 0], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["C", "%", True], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["C", "%", 1.5], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["from", "<", 8], "then": {"kind": "a"}, "else": {"kind": "b"}},
+        {"if": ["from", "%", 8], "then": {"kind": "a"}, "else": {"kind": "b"}},
+    ],
+)
+def test_what_is_no_rule_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        Rule.from_dict(data)
+
+
+def test_a_rule_nested_without_end_is_refused() -> None:
+    data: dict[str, Any] = {"kind": "a"}
+    for _ in range(30):
+        data = {"if": ["C", "<", 8], "then": data, "else": {"kind": "b"}}
+    with pytest.raises(ValueError, match="nests deeper"):
+        Rule.from_dict(data)
+
+
+# --- networks
+
+
+def chain(net: NetSpec, batch: int, kinds: dict[str, str]) -> Observed:
+    """What a runtime would do that executes operators of each type as ``kinds`` says, and merges the others."""
+    operators = net_operators(net, batch)
+    kernels: list[tuple[str, list[str]]] = []
+    for op in operators:
+        if op.op_type in kinds:
+            kernels.append((kinds[op.op_type], [op.name]))
+        elif kernels:
+            kernels[-1][1].append(op.name)
+    return Observed(operators, tuple((kind, tuple(names), False) for kind, names in kernels))
+
+
+PLAIN = {"Conv": "Conv.im2col", "MaxPool": "MaxPool", "Gemm": "Gemm", "Softmax": "Softmax"}
+
+
+def test_merged_operators_have_no_kernel_of_their_own() -> None:
+    net = net_spec(conv=2, depth=8, fc=2, neurons=64)
+    rules = learn([chain(net, 4, PLAIN)])
+    assert rules.operators["Relu"].kind == MERGED
+    plan = rules.plan(net_operators(net, 4))
+    assert [k.kind for k in plan] == [k for k, _, _ in chain(net, 4, PLAIN).kernels]
+    assert plan[0].dims["M"] == 8
+
+
+def test_rules_carry_to_networks_never_seen() -> None:
+    def observe(net: NetSpec) -> Observed:
+        kind = "Conv.nchwc" if net.depth[0] % 8 == 0 else "Conv.im2col"
+        return chain(net, 4, {**PLAIN, "Conv": kind})
+
+    rules = learn(observe(net_spec(depth=d, fc=f, neurons=64)) for d in range(5, 45) for f in (0, 1))
+    assert rules.operators["Conv"].text() == "Conv.nchwc if M a multiple of 8, else Conv.im2col"
+    for depth in (72, 73, 80):
+        net = net_spec(depth=depth, fc=3, neurons=96)
+        assert [k.kind for k in rules.plan(net_operators(net, 4))] == [k for k, _, _ in observe(net).kernels]
+
+
+def test_layout_changes_stand_between_kernels() -> None:
+    """Blocked convolutions want a reorder before a plain consumer and, where channels are blocked already, after the
+    network's input too."""
+
+    def observe(net: NetSpec) -> Observed:
+        plain = chain(net, 2, {**PLAIN, "Conv": "Conv.nchwc", "MaxPool": "MaxPool.nchwc"})
+        kernels = [("ReorderInput", ("input",), True), *plain.kernels]
+        after = max(i for i, k in enumerate(kernels) if k[0].endswith("nchwc"))
+        kernels.insert(after + 1, ("ReorderOutput", (kernels[after][1][-1],), True))
+        return Observed(plain.operators, tuple(kernels))
+
+    nets = [net_spec(channels=16, conv=c, depth=16, padding="same", fc=1, neurons=64) for c in (1, 2, 3)]
+    rules = learn(observe(net) for net in nets)
+    for net in nets:
+        plan = rules.plan(net_operators(net, 2))
+        assert [k.kind for k in plan] == [kind for kind, _, _ in observe(net).kernels]
+        first, put = plan[0], next(k for k in plan if k.kind == "ReorderOutput")
+        assert first.dims == tensor_dims((2, 16, 28, 28))
+        assert put.dims["X"] == 2 * 16 * 14 * 14
+        assert put.name.startswith("ReorderOutput after ")
+    assert any("ReorderOutput" in line for line in rules.lines())
+
+
+def test_an_operator_type_never_seen_becomes_a_kernel_of_its_name() -> None:
+    net = net_spec(fc=1, neurons=64)
+    kinds = [k.kind for k in KernelRules({}, {}).plan(net_operators(net, 1))]
+    assert kinds == [op.op_type for op in net_operators(net, 1)]
+
+
+def test_tensor_dims() -> None:
+    assert tensor_dims((2, 3, 4, 5)) == {"B": 2, "C": 3, "H": 4, "W": 5, "M": 3, "X": 120, "Y": 120}
+    assert tensor_dims((2, 3)) == {"B": 2, "C": 3, "M": 3, "X": 6, "Y": 6}
+    assert tensor_dims(()) == {"M": 1, "X": 1, "Y": 1}
+
+
+# --- what ONNX Runtime really does
+
+
+@pytest.fixture(scope="module")
+def runtime_nets() -> list[tuple[NetSpec, int, tuple[KernelTimes, ...]]]:
+    """Small networks and the kernels that ONNX Runtime executed for them."""
+    sweep = read_sweep("family").resampled(20, 3)
+    extra = parse_sweep(
+        {
+            "net": {"fc": 1, "neurons": 64, "threads": 1, "batch": 2},
+            "vary": {"channels": [1, 16], "depth": [5, 8, 16, 20, 32], "padding": ["same"]},
+        },
+        "extra",
+    )
+    works = [*expand(sweep.override({"batch": (2,)})), *expand(extra)]
+    found = []
+    stop = Stop(target_ci=0.9, min_runs=2, min_s=0.0, max_s=0.01)
+    with open_target("cpu", "ort-cpu") as target:
+        for work in works:
+            case = target.case(work)
+            measured = target.backend.measure(case, 1, stop, None)
+            found.append((work.net, work.batch, measured.kernels))
+    return found
+
+
+def observed_of(net: NetSpec, batch: int, kernels: tuple[KernelTimes, ...]) -> Observed:
+    return Observed(net_operators(net, batch), tuple((k.kind, k.operators, k.glue) for k in kernels))
+
+
+def test_plans_reproduce_the_kernels_that_the_runtime_executed(
+    runtime_nets: list[tuple[NetSpec, int, tuple[KernelTimes, ...]]],
+) -> None:
+    rules = learn(observed_of(*seen) for seen in runtime_nets)
+    for net, batch, kernels in runtime_nets:
+        plan = rules.plan(net_operators(net, batch))
+        assert Counter(k.kind for k in plan) == Counter(k.kind for k in kernels), net.label()
+        own = [k.kind for k in plan if " after " not in k.name]
+        assert own == [k.kind for k in kernels if not k.glue]
+
+
+def test_rules_of_the_runtime_go_through_a_file(
+    runtime_nets: list[tuple[NetSpec, int, tuple[KernelTimes, ...]]], tmp_path: Path
+) -> None:
+    rules = learn(observed_of(*seen) for seen in runtime_nets)
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps({k: r.as_dict() for k, r in rules.operators.items()}))
+    assert {k: Rule.from_dict(d) for k, d in json.loads(path.read_text()).items()} == rules.operators
+    assert rules.operators["Relu"].text() == MERGED
+    assert all("\n" not in line for line in rules.lines())

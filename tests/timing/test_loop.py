@@ -1,0 +1,161 @@
+"""The device loop under a clock that moves only when a run says so."""
+
+import math
+from itertools import cycle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeprof.timing.loop import MIN_RUNS_AT_CAP, SAMPLE_NS, median_ranks, relative_half_width, sample, warm_up
+
+MS = 1_000_000
+
+
+class Bench:
+    """A clock in nanoseconds and a network whose runs take the given durations, the last ones again and again."""
+
+    def __init__(self, durations, again=None):
+        self.now = 0
+        self.runs = 0
+        self._first = list(durations)
+        self._again = cycle(again or durations[-1:])
+
+    def clock(self):
+        return self.now
+
+    def run(self):
+        self.now += self._first[self.runs] if self.runs < len(self._first) else next(self._again)
+        self.runs += 1
+
+
+def stop(target_ci=0.01, min_runs=10, min_s=0.1, max_s=2.0):
+    return {"target_ci": target_ci, "min_runs": min_runs, "min_s": min_s, "max_s": max_s}
+
+
+@pytest.mark.parametrize(
+    ("count", "ranks"),
+    [(1, (0, 0)), (2, (0, 1)), (5, (0, 4)), (6, (0, 5)), (10, (1, 8)), (21, (5, 15)), (100, (39, 60)), (1000, (468, 531))],
+)
+def test_median_ranks_of_known_counts(count, ranks):
+    assert median_ranks(count) == ranks
+
+
+@given(st.integers(6, 500))
+def test_median_ranks_cover_the_median_as_often_as_they_say(count):
+    low, high = median_ranks(count)
+    outside = sum(math.comb(count, k) for k in range(low + 1)) / 2**count
+    assert 1 - 2 * outside >= 0.95
+    assert low + high == count - 1
+
+
+@given(st.integers(1, 10**6))
+def test_median_ranks_are_ranks_around_the_middle(count):
+    low, high = median_ranks(count)
+    assert 0 <= low <= count // 2 <= high + 1
+    assert high < count
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=200), st.integers(2, 10))
+def test_relative_half_width_does_not_depend_on_order_or_unit(samples, factor):
+    width = relative_half_width(samples)
+    assert width >= 0
+    assert relative_half_width(samples[::-1]) == width
+    assert relative_half_width([s * factor for s in samples]) == pytest.approx(width)
+
+
+def test_relative_half_width_of_zeros_is_infinite():
+    assert relative_half_width([0, 0, 0]) == math.inf
+
+
+def test_warm_up_goes_on_while_runs_get_faster():
+    bench = Bench([MS * (30 - i) for i in range(25)], [5 * MS])
+    runs, first, shortest = warm_up(bench.run, bench.clock, 10**12)
+    assert first == 30 * MS
+    assert shortest == 5 * MS
+    assert 30 <= runs <= 40
+
+
+def test_warm_up_of_a_steady_network_takes_two_windows():
+    bench = Bench([MS])
+    assert warm_up(bench.run, bench.clock, 10**12) == (10, MS, MS)
+
+
+def test_warm_up_ends_when_its_time_is_spent_but_not_before_three_runs():
+    bench = Bench([10_000 * MS])
+    runs, _, _ = warm_up(bench.run, bench.clock, MS)
+    assert runs == 3
+
+
+def test_a_slow_run_is_a_sample_of_its_own():
+    bench = Bench([7 * MS])
+    found = sample(bench.run, bench.clock, stop())
+    assert found["repeats"] == 1
+    assert set(found["runs_ns"]) == {7 * MS}
+    assert found["stopped"] == "target"
+    assert found["half_width"] == 0
+
+
+def test_fast_runs_are_repeated_inside_a_sample_and_each_is_kept():
+    bench = Bench([3_000])
+    found = sample(bench.run, bench.clock, stop(min_s=0.001))
+    assert found["repeats"] == math.ceil(SAMPLE_NS / 3_000)
+    assert len(found["runs_ns"]) % found["repeats"] == 0
+    assert len(found["runs_ns"]) >= 10 * found["repeats"]
+    assert bench.runs == found["warm_runs"] + len(found["runs_ns"])
+
+
+def test_a_clock_too_coarse_for_a_run_does_no_harm():
+    bench = Bench([0] * 5_000_000, [MS])
+    bench._again = cycle([0])
+    ticks = iter(range(10**9))
+    found = sample(bench.run, lambda: next(ticks), stop(min_s=0, max_s=1e-3, min_runs=3))
+    assert found["repeats"] >= 1
+    assert len(found["runs_ns"]) >= 3
+
+
+def test_it_stops_at_the_target():
+    bench = Bench([MS], [MS, MS, MS, int(1.001 * MS)])
+    found = sample(bench.run, bench.clock, stop())
+    assert found["stopped"] == "target"
+    assert found["half_width"] <= 0.01
+    assert sum(found["runs_ns"]) < 0.15e9
+
+
+def test_it_stops_when_the_time_is_up():
+    bench = Bench([MS], [MS, 2 * MS])
+    found = sample(bench.run, bench.clock, stop())
+    assert found["stopped"] == "time"
+    assert found["half_width"] > 0.01
+    assert 2e9 <= sum(found["runs_ns"]) < 2.01e9
+
+
+def test_slow_networks_get_their_least_runs_at_the_cap():
+    bench = Bench([5_000 * MS])
+    found = sample(bench.run, bench.clock, stop())
+    assert len(found["runs_ns"]) == MIN_RUNS_AT_CAP
+    assert found["stopped"] == "time"
+
+
+def test_a_target_reached_between_two_looks_is_no_target_missed():
+    bench = Bench([MS] * 10 + [2 * MS] * 5, [MS])  # warm-up, five slow runs, then steady
+    found = sample(bench.run, bench.clock, stop(min_s=0.001, max_s=0.05))
+    assert (found["stopped"] == "target") == (found["half_width"] <= 0.01)
+
+
+@given(st.integers(3, 200), st.floats(0.0, 0.3), st.integers(10_000, 5 * MS))
+def test_it_never_stops_at_the_target_before_its_least_runs_and_time(min_runs, min_s, run_ns):
+    bench = Bench([run_ns])
+    found = sample(bench.run, bench.clock, stop(min_runs=min_runs, min_s=min_s, max_s=100.0))
+    assert found["stopped"] == "target"
+    assert len(found["runs_ns"]) // found["repeats"] >= min_runs
+    assert sum(found["runs_ns"]) >= min_s * 1e9
+
+
+@given(st.lists(st.integers(1_000, 20 * MS), min_size=1, max_size=40), st.floats(0.001, 0.2))
+def test_whatever_the_runs_take_it_ends_and_says_why(durations, target):
+    bench = Bench(durations, durations)
+    found = sample(bench.run, bench.clock, stop(target_ci=target, min_s=0.01, max_s=0.1))
+    assert (found["stopped"] == "target") <= (found["half_width"] <= target)
+    assert found["first_ns"] == durations[0]
+    assert sum(found["runs_ns"]) <= 0.1e9 + (MIN_RUNS_AT_CAP + 1) * found["repeats"] * max(durations)
