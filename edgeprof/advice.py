@@ -37,6 +37,17 @@ ADVICE: Mapping[str, Advice] = {
     "governor": Advice(
         "the processor's clock governor is not 'performance'", "sudo cpupower frequency-set -g performance"
     ),
+    "stolen": Advice(
+        "the hypervisor took processor time away while a network was measured",
+        "measure on a machine of your own, or when its neighbours are quiet",
+    ),
+    "contended": Advice(
+        "some task had to wait for a processor while a network was measured",
+        "stop other programs, or leave them a core: --threads less than the cores",
+    ),
+    "throttled": Advice(
+        "the processor throttled itself while a network was measured", "cool it, or lower its clock and keep it there"
+    ),
     "coverage": Advice(
         "kernel times and latency differ by more than a tenth on networks of 1 ms and more",
         "the breakdown was disturbed: measure again when the machine is quiet",

@@ -271,7 +271,7 @@ class Store:
 
     def _take_round(self, key: str, number: int, session: str, at: str, status: str, *rest: Any) -> bool:
         """Take over a row of another database. False where it is here already."""
-        if self._knows("rounds", case_key=key, number=number, session=session, at=at):
+        if self._knows("rounds", case_key=key, number=number, session=session, at=at, runs_ns=rest[3]):
             return False
         *content, superseded = rest
         if not superseded and self._knows("rounds", case_key=key, number=number, superseded=0):
@@ -357,7 +357,7 @@ def _clear_errors(path: Path) -> Iterator[None]:
         hint = "give another file with --db, or restore a copy"
         if "locked" in text or "busy" in text:
             hint = "another process is writing to it: wait for it, or give another file with --db"
-        elif "full" in text or "No space" in text:
+        elif "full" in text or "No space" in text or "disk I/O" in text:
             hint = "free some space and run the same command again: what was measured is kept"
         elif "readonly" in text or "read-only" in text or "unable to open" in text or "Permission" in text:
             hint = "its folder must exist and be writable: give another file with --db"

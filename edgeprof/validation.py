@@ -25,7 +25,7 @@ def family_sweep(law: Law, nets: int, seed: int) -> SweepSpec:
 
     :raises SpecError: the law does not say what its family is.
     """
-    if not law.family.get("knobs"):
+    if not law.family.get("knobs") or not isinstance(law.family.get("net", {}), dict):
         raise SpecError(
             f"law '{law.name}' does not say which networks it is of", "fit it again with edgeprof fit"
         )

@@ -43,7 +43,7 @@ def load(model, threads, providers, options, profiled):
         settings.add_session_config_entry(key, value)
     folder = None
     if profiled:
-        folder = tempfile.mkdtemp(prefix="edgeprof-")
+        folder = tempfile.mkdtemp(prefix="edgeprof-%d-" % os.getpid())
         settings.enable_profiling = True
         settings.profile_file_prefix = os.path.join(folder, "profile")
         if profiled == "graph":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.build import IR_VERSION, OPSET, model_bytes
 from edgeprof.nets.operators import net_operators, total_macs
+from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel, match_events, midmean, trace
 from edgeprof.timing.measurement import KernelTimes, Round
@@ -23,7 +23,7 @@ from edgeprof.timing.process import Worker
 
 CHAIN = 40  # kernels in the network that prices one profile event
 PROFILE_S = 0.2
-SLOWEST_MACS_PER_S = 1e8  # a network slower than this counts as hung
+SLOWEST_MACS_PER_S = 1e9  # a network slower than this counts as hung
 
 
 class RuntimeBackend:
@@ -43,7 +43,7 @@ class RuntimeBackend:
         self.launches = launches
         self._providers = providers
         self._worker = Worker(driver, environment)
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeprof-")
+        self._folder = scratch_folder()
         self._facts: dict[str, Any] = {}
         self._traces: dict[str, tuple[Kernel, ...]] = {}
         self._event_us: dict[int, float] = {}
@@ -94,6 +94,7 @@ class RuntimeBackend:
             event_us=event_us,
             telemetry={"memory_mib": answer["memory_mib"], "counters": answer["counters"]},
             warnings=_warnings(runs, kernels, answer["stopped"]),
+            running_s=answer["running_s"],
         )
 
     def restart(self) -> None:

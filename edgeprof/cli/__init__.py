@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+from types import FrameType
 
 import typer
 from typer.exceptions import TyperException
 
 from edgeprof import __version__
-from edgeprof.cli import catalogue, export, fit, merge, predict, sweep, validate
+from edgeprof.cli import catalogue, doctor, export, fit, merge, predict, sweep, validate
 from edgeprof.errors import EdgeprofError
 
 INTERRUPTED = 130
@@ -23,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sweep.sweep, fit.fit, predict.predict, validate.validate, export.export, merge.merge):
+for verb in (sweep.sweep, fit.fit, predict.predict, validate.validate, doctor.doctor, export.export, merge.merge):
     app.command()(verb)
 app.command("list")(catalogue.list_names)
 app.command("show")(catalogue.show)
@@ -49,7 +51,13 @@ def options(
 
 def main() -> None:
     """The ``edgeprof`` command: statuses 0 done, 1 some cases failed, 2 cannot be done as asked, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends edgeprof as Ctrl-C does: in order, with everything kept."""
+    raise KeyboardInterrupt
 
 
 def run(arguments: list[str]) -> int:
@@ -57,6 +65,8 @@ def run(arguments: list[str]) -> int:
     try:
         status = app(arguments, prog_name="edgeprof", standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # typer's answer to Ctrl-C
+            print("\ninterrupted", file=sys.stderr)
         return status if isinstance(status, int) else 0
     except EdgeprofError as error:
         return complain(error.message, error.hint)
@@ -66,7 +76,7 @@ def run(arguments: list[str]) -> int:
         return complain(error.format_message(), f"{path} --help tells what it takes")
     except typer.Exit as done:
         return int(done.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer's answer to a broken pipe is the latter
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -75,7 +85,9 @@ def run(arguments: list[str]) -> int:
         return complain(
             f"{where}{error.strerror or error}", "what was measured before is kept in the database"
         )
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:  # a verb has said what is kept
+        return INTERRUPTED
+    except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
 

@@ -57,7 +57,13 @@ def export(
         sys.stdout.write(text)
         return 0
     if text:
-        out.write_text(text, "utf-8")
+        part = out.with_name(out.name + ".part")
+        try:
+            part.write_text(text, "utf-8")
+            part.replace(out)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
     if json_:
         print_json({"measurements": len(measurements), "out": str(out)})
     else:

@@ -109,7 +109,7 @@ def sweep(
                 )
         except KeyboardInterrupt:
             say(f"\ninterrupted: everything measured is kept in {db}; the same command goes on from there")
-            return 130
+            raise typer.Abort from None
     for case, reason in result.failed:
         say(f"failed: {case.label()}: {reason}")
     warn(result.warnings)

@@ -97,6 +97,9 @@ def legend(law: Law) -> list[str]:
         if t.coefficient > 0
         for name in e.names
     }
+    used |= {
+        "k" for t, e in zip(law.overhead, law.parsed, strict=True) if t.coefficient > 0 and "k" in e.names
+    }
     parts: list[str] = []
     for name, expression in reversed(list(law.as_form.definitions.items())):
         if name in used:
@@ -105,7 +108,7 @@ def legend(law: Law) -> list[str]:
     words = KERNEL_WORDS if law.scope == "kernel" else NET_WORDS
     parts += [f"{name} {text}" for name, text in words.items() if name in used]
     parts += [
-        f"{name} = {law.constants[name]:g}" for name in CONSTANTS if name in used and name in law.constants
+        f"{name} = {law.constants[name]:.10g}" for name in CONSTANTS if name in used and name in law.constants
     ]
     return _hanging("    with ", "; ".join(parts)) if parts else []
 
@@ -131,7 +134,15 @@ def _sum_lines(head: str, terms: Sequence[str]) -> list[str]:
             line = " " * len(head) + piece.lstrip()
         else:
             line += piece
-    return [*lines, line]
+    return [part for line in [*lines, line] for part in _folded(line, len(head) + 4)]
+
+
+def _folded(line: str, indent: int) -> list[str]:
+    """A line broken before the last factors that do not fit."""
+    place = line.rfind("·", indent + 1, WIDTH)
+    if len(line) <= WIDTH or place < 0:
+        return [line]
+    return [line[:place], *_folded(" " * indent + line[place:], indent)]
 
 
 def _with_share(lines: list[str], share: float | None) -> list[str]:
@@ -168,9 +179,12 @@ def with_error(value: float, error: float | None) -> str:
         return "0"
     if error is None or not math.isfinite(error) or error <= 0:
         return f"{value:.3g}" if 1e-3 <= value < 1e4 else _trimmed(f"{value:.2e}")
-    if error >= value:
+    if error >= value > 1e-300:
         exponent = math.floor(math.log10(value))
+        exponent += round(value / 10.0**exponent) >= 10
         return f"{value / 10.0**exponent:.0f}({error / 10.0**exponent:.0f}){_power(exponent)}"
+    if value <= 1e-300:
+        return _trimmed(f"{value:.2e}")
     exponent = math.floor(math.log10(value))
     digits = min(max(exponent - math.floor(math.log10(error)), 0), 6)
     if round(value / 10.0**exponent, digits) >= 10:

@@ -17,8 +17,8 @@ from edgeprof.errors import DomainError, FitError
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form, term_text
-from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, predict_many
-from edgeprof.fit.regress import alike, fit_linear, fit_log, fit_short, resample
+from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices, predict_many
+from edgeprof.fit.regress import alike, fit_linear, fit_log, fit_short, redrawn, resample
 from edgeprof.fit.rules import KernelRules, Observed, leader, learn, tensor_dims
 from edgeprof.fit.validate import Row, Scores, score
 from edgeprof.nets.operators import Operator, net_operators
@@ -150,6 +150,7 @@ def fit_law(
             "name": name,
             "machine": machine,
             "groups": _with_errors(law.groups, tables, examples, form, seed),
+            "overhead": _overhead_errors(law, tables, examples, form, seed),
             "conformal": tuple(conformal),
             "sweeps": tuple(sweeps),
             "family": _family(sweeps, law.domain),
@@ -319,31 +320,32 @@ def _unpriced(examples: Sequence[Example], form: Form) -> dict[str, float]:
     return found
 
 
-def _overhead(examples: Sequence[Example], form: Form, law: Law) -> NDArray[np.float64]:
-    """Coefficients of the overhead, on what the groups leave of the latency.
+def _overhead(examples: Sequence[Example], form: Form, law: Law, repeats: int = 0, seed: int = 0) -> NDArray[np.float64]:
+    """Coefficients of the overhead, on what the groups leave of the latency: [m], or [repeats, m] on resampled networks.
 
-    For a form of kernels that is the measured remainder and the kernels without a group; for a form of networks it is
-    the latency less the groups' own predictions, as in the reference study.
+    For a form of kernels that is the measured remainder, which may be negative, and the kernels without a group; for a
+    form of networks the groups' own predictions are taken as given, as in the reference study.
     """
     latency = np.array([e.latency_ms for e in examples])
-    if form.scope == "kernel":
-        rest = [
-            e.latency_ms - sum(k.ms for k in e.measurement.kernels if form.group_of(k.kind) is not None)
-            for e in examples
-        ]
-    else:
-        nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
-        floor = law.model_copy(
-            update={"overhead": tuple(Term(text="1", coefficient=1e-12) for _ in law.overhead[:1])}
-        )
-        rest = [
-            e.latency_ms - p.latency_ms
-            for e, p in zip(examples, predict_many(_again(floor), nets), strict=True)
-        ]
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     values = columns([_net_row(e) for e in examples], law.constants)
-    x = design([parse(t, NET_VARIABLES) for t in form.overhead], {}, values, len(examples))
-    return fit_linear(x * scale[:, None], np.array(rest), 1 / latency)
+    terms = [parse(t, NET_VARIABLES) for t in form.overhead]
+    x = design(terms, {}, values, len(examples)) * scale[:, None]
+    if form.scope == "kernel":
+        priced = [sum(k.ms for k in e.measurement.kernels if form.group_of(k.kind)) for e in examples]
+    else:
+        nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
+        priced = [sum(k.ms for k in prices) for prices in group_prices(_again(law), nets)]
+    known = np.array(priced)
+
+    def solve(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        if form.scope == "kernel":
+            return fit_linear(x[rows], latency[rows] - known[rows], 1 / latency[rows])
+        return fit_log(x[rows], latency[rows], None, known[rows])
+
+    if repeats:
+        return np.array([solve(rows) for rows in redrawn(_owners(examples), repeats, seed)])
+    return solve(np.arange(len(examples)))
 
 
 def _again(law: Law) -> Law:
@@ -368,6 +370,18 @@ def _with_errors(
         terms, covariance = _judge(group.terms, table, owners, form, seed)
         found.append(group.model_copy(update={"terms": terms, "covariance": covariance}))
     return tuple(found)
+
+
+def _overhead_errors(
+    law: Law, tables: Sequence[_Table], examples: Sequence[Example], form: Form, seed: int
+) -> tuple[Term, ...]:
+    """The overhead's terms with standard errors."""
+    if form.scope == "net" and tables[0].group.name == "total":
+        return law.overhead
+    errors = _overhead(examples, form, law, RESAMPLES, seed).std(axis=0, ddof=1)
+    return tuple(
+        t.model_copy(update={"standard_error": float(e)}) for t, e in zip(law.overhead, errors, strict=True)
+    )
 
 
 def _judge(
@@ -487,7 +501,8 @@ def _noise(examples: Sequence[Example]) -> float | None:
 
 
 def _family(sweeps: Sequence[Mapping[str, Any]], domain: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
-    """What ``validate`` draws networks from: the random sample where all sweeps are of one, else the domain's ranges."""
+    """What ``validate`` draws networks from: the random sample where all sweeps are of one, else the
+    domain's ranges."""
     samples: list[dict[str, Any]] = []
     for sweep in sweeps:
         drawn = {k: v for k, v in (sweep.get("sample") or {}).items() if k not in ("nets", "seed")}

@@ -200,7 +200,7 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
     """:func:`predict` for many networks at once."""
     if not nets:
         return []
-    prices = _by_kernel(law, nets) if law.scope == "kernel" else _by_net(law, nets)
+    prices = group_prices(law, nets)
     scale = np.array([batch if law.unit == "tile" else 1 for _, batch in nets], np.float64)
     rows = [
         {**net_values(net, batch), "k": float(len(p))} for (net, batch), p in zip(nets, prices, strict=True)
@@ -229,6 +229,11 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
             )
         )
     return found
+
+
+def group_prices(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
+    """What each network's kernels cost by ``law``, the overhead apart."""
+    return _by_kernel(law, nets) if law.scope == "kernel" else _by_net(law, nets)
 
 
 def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,16 @@ TOLERANCE = 1e-9
 ALIKE = 0.999_999  # cosine of two columns that no data tell apart
 
 
-def fit_log(columns: Matrix, target: Vector, weights: Vector | None = None) -> Vector:
-    """Coefficients c ≥ 0 that minimise Σ wᵢ ρ(log(columnsᵢ·c) − log targetᵢ), ρ the pseudo-Huber loss.
+def fit_log(
+    columns: Matrix, target: Vector, weights: Vector | None = None, offset: Vector | None = None
+) -> Vector:
+    """Coefficients c ≥ 0 that minimise Σ wᵢ ρ(log(offsetᵢ + columnsᵢ·c) − log targetᵢ), ρ the pseudo-Huber loss.
 
     Gauss–Newton with iterated weights; each step is a non-negative least-squares problem (Lawson and Hanson, Solving
     Least Squares Problems, 1974, ch. 23, by SciPy). Rows whose columns are all zero tell nothing and are left out.
 
     :param columns: [n, m], non-negative. :param target: [n], positive. :param weights: [n] or None.
+    :param offset: [n], what is known already, non-negative; or None.
     """
     use = (columns.max(axis=1, initial=0) > 0) & (target > 0)
     found = np.zeros(columns.shape[1])
@@ -31,15 +35,16 @@ def fit_log(columns: Matrix, target: Vector, weights: Vector | None = None) -> V
         return found
     x, y = columns[use], target[use]
     w = np.ones(len(y)) if weights is None else weights[use]
+    known = np.zeros(len(y)) if offset is None else offset[use]
     scale = np.array(
         [np.median((x[:, j] / y)[x[:, j] > 0]) if (x[:, j] > 0).any() else 1.0 for j in range(x.shape[1])]
     )
     x = x / scale
     w = np.sqrt(w / w.mean())
-    c = nnls(x / y[:, None] * w[:, None], w)[0]
+    c = nnls(x / y[:, None] * w[:, None], (1 - known / y) * w)[0]
     best, best_loss = c, np.inf
     for _ in range(ITERATIONS):
-        p = np.maximum(x @ c, 1e-9 * y)
+        p = np.maximum(known + x @ c, 1e-9 * y)
         residual = np.log(p / y)
         loss = float(np.sum(w**2 * (np.sqrt(1 + (residual / SCALE) ** 2) - 1)))
         if loss < best_loss:
@@ -48,7 +53,7 @@ def fit_log(columns: Matrix, target: Vector, weights: Vector | None = None) -> V
             if gain < TOLERANCE * max(best_loss, 1):
                 break
         robust = w / (1 + (residual / SCALE) ** 2) ** 0.25
-        step = nnls(x / p[:, None] * robust[:, None], (1 - np.clip(residual, -0.5, 0.5)) * robust)[0]
+        step = nnls(x / p[:, None] * robust[:, None], (1 - known / p - np.clip(residual, -0.5, 0.5)) * robust)[0]
         c = c + (1.0 if loss <= best_loss else 0.5) * (step - c)
     found[:] = best / scale
     return found
@@ -110,14 +115,21 @@ def resample(
 
     Bootstrap by groups: Davison and Hinkley, Bootstrap Methods and their Application, 3.8.
     """
+    return np.array(
+        [
+            fit_log(columns[rows], target[rows], None if weights is None else weights[rows])
+            for rows in redrawn(owners, repeats, seed)
+        ]
+    )
+
+
+def redrawn(owners: NDArray[np.int64], repeats: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of as many owners as there are, drawn with replacement, ``repeats`` times."""
     rng = np.random.default_rng(seed)
     unique = np.unique(owners)
     rows = {owner: np.flatnonzero(owners == owner) for owner in unique}
-    found = []
     for _ in range(repeats):
-        drawn = np.concatenate([rows[o] for o in rng.choice(unique, len(unique))])
-        found.append(fit_log(columns[drawn], target[drawn], None if weights is None else weights[drawn]))
-    return np.array(found)
+        yield np.concatenate([rows[owner] for owner in rng.choice(unique, len(unique))])
 
 
 def alike(columns: Matrix, target: Vector) -> list[tuple[int, int]]:

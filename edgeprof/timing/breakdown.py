@@ -51,6 +51,7 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
         anchors += [maker.get(value) for value in node.output]
         covers.append(list(dict.fromkeys(op for op in anchors if op)))
     owner = {op.name: index for index, ops in enumerate(covers) for op in ops}
+    _claim(by_name, covers, owner, graph)
     _adopt(operators, covers, owner, graph)
     order = {op.name: i for i, op in enumerate(operators)}
     blocked: set[str] = set()
@@ -96,25 +97,48 @@ def kernel_kind(node: onnx.NodeProto, blocked: Iterable[str]) -> str:
     return f"{kind}.im2col" if kind == "Conv" else kind
 
 
+def _claim(
+    operators: Mapping[str, Operator],
+    covers: list[list[Operator]],
+    owner: dict[str, int],
+    graph: onnx.GraphProto,
+) -> None:
+    """Give a kernel that no name leads to an operator of its type (a ``Conv`` known by the activation after it) the
+    nearest one upstream that no kernel has yet, and what lies between (a folded batch normalisation)."""
+    for index, node in enumerate(graph.node):
+        op_type = plain_type(node.op_type)
+        if op_type in {op.op_type for op in covers[index]}:
+            continue
+        ways = [[operators[name]] for op in covers[index] for name in op.producers if name not in owner]
+        for way in ways:  # grows: breadth first
+            if way[-1].op_type == op_type:
+                covers[index].extend(way)
+                owner.update((op.name, index) for op in way)
+                break
+            ways.extend([*way, operators[name]] for name in way[-1].producers if name not in owner)
+
+
 def _adopt(
     operators: Sequence[Operator], covers: list[list[Operator]], owner: dict[str, int], graph: onnx.GraphProto
 ) -> None:
-    """Give every operator that no name leads to, to the kernel it was merged into: the one of its consumer where that
-    is of its type, else of its producer, else of its consumer."""
+    """Give every operator that is left to the kernel it was merged into: the one of its consumer where that is of its
+    type, else of its producer, else of its consumer."""
     consumers: dict[str, list[Operator]] = {}
     for op in operators:
         for producer in op.producers:
             consumers.setdefault(producer, []).append(op)
-    for op in operators:
-        if op.name in owner:
-            continue
-        after = [owner[c.name] for c in consumers.get(op.name, ()) if c.name in owner]
-        before = [owner[p] for p in op.producers if p in owner]
-        alike = [i for i in after if plain_type(graph.node[i].op_type) == op.op_type]
-        for index in (*alike, *before, *after):
-            covers[index].append(op)
-            owner[op.name] = index
-            break
+    left = [op for op in operators if op.name not in owner]
+    known = -1
+    while left and known != len(owner):
+        known = len(owner)
+        for op in left:
+            after = [owner[c.name] for c in consumers.get(op.name, ()) if c.name in owner]
+            before = [owner[p] for p in op.producers if p in owner]
+            alike = [i for i in after if plain_type(graph.node[i].op_type) == op.op_type]
+            for index in (*alike, *before, *after)[:1]:
+                covers[index].append(op)
+                owner[op.name] = index
+        left = [op for op in left if op.name not in owner]
 
 
 def match_events(

@@ -36,7 +36,7 @@ def relative_half_width(samples):
 def warm_up(run, clock, max_ns):
     """Run until the last runs are no faster than those before them, or ``max_ns`` is spent.
 
-    Returns (number of runs, nanoseconds of the first run, shortest of the last runs).
+    Returns (nanoseconds of every run, shortest of the last runs).
     """
     begin = clock()
     times = []
@@ -51,7 +51,7 @@ def warm_up(run, clock, max_ns):
             last, before = min(times[-WARM_WINDOW:]), min(times[-2 * WARM_WINDOW : -WARM_WINDOW])
             if before <= last * (1 + WARM_TOLERANCE):
                 break
-    return len(times), times[0], min(times[-WARM_WINDOW:])
+    return times, min(times[-WARM_WINDOW:])
 
 
 def sample(run, clock, stop):
@@ -65,7 +65,7 @@ def sample(run, clock, stop):
     ``half_width`` and ``stopped`` (``target`` or ``time``).
     """
     max_ns = stop["max_s"] * 1e9
-    warm_runs, first, shortest = warm_up(run, clock, max_ns / 4)
+    warming, shortest = warm_up(run, clock, max_ns / 4)
     repeats = max(1, math.ceil(SAMPLE_NS / max(shortest, 1.0)))
     runs, samples, stopped = [], [], "time"
     begin = clock()
@@ -90,8 +90,9 @@ def sample(run, clock, stop):
     return {
         "runs_ns": runs,
         "repeats": repeats,
-        "first_ns": first,
-        "warm_runs": warm_runs,
+        "first_ns": warming[0],
+        "warm_runs": len(warming),
+        "running_s": (sum(warming) + sum(runs)) / 1e9,
         "half_width": relative_half_width(samples),
         "stopped": stopped,
     }

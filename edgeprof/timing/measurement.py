@@ -50,6 +50,7 @@ class Round:
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    running_s: float = 0.0  # of this process: warm-up, samples and profile together; not kept
 
     @property
     def latency_ms(self) -> float:

@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.boards.detect import load_1m
+from edgeprof.boards.sensors.host import Disturbance, between, read_host
 from edgeprof.boards.spec import Estimator
 from edgeprof.errors import BackendError, SpecError, WorkerError
 from edgeprof.nets.spec import net_spec
@@ -35,6 +36,8 @@ SENTINEL_NET = net_spec(conv=2, depth=32, fc=1, neurons=256)
 SENTINEL_BATCH = 8
 DRIFT = 0.03
 PAUSE_S = 2.0
+STOLEN_PCT = 2.0  # of the time: taken by the hypervisor
+CONTENDED_PCT = 10.0  # of the time: some task waited for a processor
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ class _Session:
 
     def measure(self, case: Case, number: int) -> Round:
         """Measure one round of one case and keep it; trouble becomes a failed round."""
+        before = read_host()
         try:
             with _batch_file(self._tiles, case) as path:
                 result = self._backend.measure(case, number, self._stop, path)
@@ -165,8 +169,13 @@ class _Session:
             result = Round(number=number, status="failed", reason=error.message)
         except MemoryError:
             result = Round(number=number, status="failed", reason="out of memory while the network was built")
+        if not self._backend.simulated and result.status == "ok":
+            seen = between(before, read_host())
+            telemetry = {**result.telemetry, "disturbance": asdict(seen)}
+            result = replace(result, telemetry=telemetry, warnings=(*result.warnings, *disturbed(seen)))
         self._store.add_round(case, result, self.uid)
-        self.measuring_s += float(result.runs_ns.sum()) / 1e9 + sum(result.profiled_us) / 1e6
+        self.measuring_s += result.running_s
+        self.warnings.extend(result.warnings)
         self._since.append(case)
         return result
 
@@ -189,14 +198,27 @@ class _Session:
         try:
             reading = self._backend.measure(sentinel, 0, SENTINEL_STOP, None)
         except (WorkerError, BackendError):
+            self._looked = self._clock()
             return True
         latency = min(float(np.median(part)) for part in np.array_split(reading.runs_ns, 5)) / 1e6
-        self.measuring_s += float(reading.runs_ns.sum()) / 1e9
+        self.measuring_s += reading.running_s
         self._store.add_sentinel(self.uid, "compute", latency, load_1m())
         self._looked = self._clock()
         best = self._best.setdefault(sentinel, latency)
         self._best[sentinel] = min(best, latency)
         return latency > best * (1 + DRIFT)
+
+
+def disturbed(seen: Disturbance) -> tuple[str, ...]:
+    """Codes of the advice that a disturbance calls for."""
+    found = []
+    if seen.steal_pct is not None and seen.steal_pct > STOLEN_PCT:
+        found.append("stolen")
+    if seen.waited_pct is not None and seen.waited_pct > CONTENDED_PCT:
+        found.append("contended")
+    if seen.throttle_events:
+        found.append("throttled")
+    return tuple(found)
 
 
 @contextmanager

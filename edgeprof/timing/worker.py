@@ -83,10 +83,12 @@ def measure(request, loop, driver):
         found["load_ms"] = session.load_ms
         found["memory_mib"] = max(memory_kib("VmHWM") - before, 0) / 1024.0
         found["host_ns"] = host_to_host(session, clock)
+        found["running_s"] += sum(found["host_ns"]) / 1e9
     finally:
         session.close()
     if request.get("profile_s"):
         found.update(profile(request, setting, inputs, found["runs_ns"], driver))
+        found["running_s"] += sum(found["profiled_us"]) / 1e6
     gc.collect()
     return found
 

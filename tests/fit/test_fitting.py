@@ -14,13 +14,14 @@ import pytest
 from edgeprof.errors import EdgeprofError, FitError
 from edgeprof.fit.fitting import choose, fit_law, judge, matching, net_key, spread_pct, usable
 from edgeprof.fit.forms import parse_form, read_form
-from edgeprof.fit.law import Law, predict, read_law, write_law
+from edgeprof.fit.law import Law, predict, predict_many, read_law, write_law
 from edgeprof.fit.validate import score
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweeps.run import open_target, run_sweep
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep, read_sweep
 from edgeprof.timing.measurement import Measurement
+from edgeprof.validation import family_sweep, unseen
 
 STUDY = read_law("gtx960-theano")
 RULES: dict[str, Any] = {
@@ -73,9 +74,7 @@ def kernels_law() -> Law:
         {
             "name": g.name,
             "kinds": g.kinds,
-            "terms": [
-                {"text": t, "coefficient": c} for t, c in zip(g.terms, KERNELS[g.name], strict=True)
-            ],
+            "terms": [{"text": t, "coefficient": c} for t, c in zip(g.terms, KERNELS[g.name], strict=True)],
         }
         for g in FORM.group
     ]
@@ -118,7 +117,9 @@ SAMPLE = parse_sweep(
 )
 
 
-def simulate(law: str, sweeps: Sequence[SweepSpec], db: Path, noise: str = "1%", rounds: int = 3) -> list[Measurement]:
+def simulate(
+    law: str, sweeps: Sequence[SweepSpec], db: Path, noise: str = "1%", rounds: int = 3
+) -> list[Measurement]:
     """What a simulated sweep leaves in a database."""
     with open_target("auto", f"simulated:{law},noise={noise}") as target:
         run_sweep(sweeps, db, target, rounds=rounds)
@@ -182,12 +183,20 @@ def test_group_3_alone_says_which_terms_it_cannot_identify(study: list[Measureme
     """One conv layer: no sum over the second to the last has any term."""
     found = fit_law([m for m in study if m.case.net.conv == 1], read_form("eq13"))
     truth, fitted = coefficients(STUDY), coefficients(found.law)
-    for key in (("Dot22", "F"), ("Dot22", "N**2*F"), ("Elemwise", "F"), ("Elemwise", "N*F"), ("overhead", "1")):
+    for key in (
+        ("Dot22", "F"),
+        ("Dot22", "N**2*F"),
+        ("Elemwise", "F"),
+        ("Elemwise", "N*F"),
+        ("overhead", "1"),
+    ):
         assert fitted[key] == pytest.approx(truth[key], rel=0.1)
     assert notes(found.law)["Elemwise", "D*sum((t - 4*n)**2, n, 2, C)"] == "the data do not vary it"
     unseen = {g.name: g.note for g in found.law.groups if g.note}
     assert unseen == dict.fromkeys(("Alloc", "Pool", "Conv"), "no such kernel was measured")
-    assert all(fitted[name, t.text] == 0 for g in found.law.groups if (name := g.name) in unseen for t in g.terms)
+    assert all(
+        fitted[name, t.text] == 0 for g in found.law.groups if (name := g.name) in unseen for t in g.terms
+    )
 
 
 def totals(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -240,7 +249,10 @@ def test_a_law_of_kernels_comes_back(kernels: list[Measurement]) -> None:
     assert found.cv is not None
     assert found.cv.mape_pct < 2
     for m in kernels:
-        wanted, got = predict(kernels_law(), m.case.net, m.case.batch), predict(found.law, m.case.net, m.case.batch)
+        wanted, got = (
+            predict(kernels_law(), m.case.net, m.case.batch),
+            predict(found.law, m.case.net, m.case.batch),
+        )
         assert [k.kind for k in got.kernels] == [k.kind for k in wanted.kernels]
         assert got.latency_ms == pytest.approx(wanted.latency_ms, rel=0.03)
         assert got.in_domain
@@ -257,7 +269,10 @@ def test_kernels_without_a_group_are_priced_into_the_overhead(kernels: list[Meas
     form = FORM.model_copy(update={"group": FORM.group[:3], "overhead": ("1", "k")})
     found = fit_law(kernels, parse_form(form.model_dump(), "fewer"))
     assert found.law.warnings == ("unpriced",)
-    assert sum(t.coefficient for t in found.law.overhead) > 0.01
+    whole = fit_law(kernels, FORM)
+    nets = [(m.case.net, m.case.batch) for m in kernels]
+    more = [p.overhead_ms for p in predict_many(found.law, nets)]
+    assert sum(more) > 1.5 * sum(p.overhead_ms for p in predict_many(whole.law, nets))
 
 
 def test_a_law_is_the_same_every_time(kernels: list[Measurement], tmp_path: Path) -> None:
@@ -296,7 +311,13 @@ def test_batches_of_one_network_are_held_out_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("board", "jetson"), ("threads", 2), ("machine", "other"), ("runtime", "other 2.0"), ("backend", "tensorrt")],
+    [
+        ("board", "jetson"),
+        ("threads", 2),
+        ("machine", "other"),
+        ("runtime", "other 2.0"),
+        ("backend", "tensorrt"),
+    ],
 )
 def test_measurements_of_several_settings(study: list[Measurement], key: str, value: Any) -> None:
     case = study[0].case
@@ -340,7 +361,9 @@ def test_nothing_to_fit(study: list[Measurement]) -> None:
     assert len(usable([failed, *study[1:]])) == len(study) - 1
 
 
-def test_a_wrong_form_is_an_error_and_no_traceback(study: list[Measurement], kernels: list[Measurement]) -> None:
+def test_a_wrong_form_is_an_error_and_no_traceback(
+    study: list[Measurement], kernels: list[Measurement]
+) -> None:
     net = {"name": "n", "scope": "net", "group": [{"name": "all", "kinds": ["*"], "terms": ["10 - F*N"]}]}
     with pytest.raises(EdgeprofError, match="negative or not finite"):
         fit_law(study, parse_form(net, "n"))
@@ -364,12 +387,15 @@ def test_judge_and_spread(study: list[Measurement]) -> None:
 
 
 def test_the_family_is_what_validate_draws_from(kernels: list[Measurement], study: list[Measurement]) -> None:
-    family = fit_law(kernels, FORM, sweeps=[SAMPLE.model_dump(mode="json")], cross_validate=False).law.family
-    again = parse_sweep({"sample": {**family, "nets": 5, "seed": 1}}, "again")
+    law = fit_law(kernels, FORM, sweeps=[SAMPLE.model_dump(mode="json")], cross_validate=False).law
+    again = family_sweep(law, 5, 1)
     assert again.sample is not None
     assert SAMPLE.sample is not None
     assert dict(again.sample.knobs) == dict(SAMPLE.sample.knobs)
-    grid = fit_law(study, read_form("eq13"), cross_validate=False).law.family
-    assert grid["knobs"]["depth"] == "5..80 log"
-    assert grid["knobs"]["kernel"] == [5]
-    assert parse_sweep({"sample": {**grid, "nets": 5, "seed": 1}}, "again").sample is not None
+    assert (again.sample.nets, again.sample.seed, again.net["threads"]) == (5, 1, 1)
+    grid = fit_law(study, read_form("eq13"), cross_validate=False).law
+    assert grid.family["knobs"]["depth"] == "5..80 log"
+    assert grid.family["knobs"]["kernel"] == [5]
+    works = unseen(grid, 20, 1)
+    assert len(works) == 20
+    assert not {net_key(work.net) for work in works} & set(grid.seen)

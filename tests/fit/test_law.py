@@ -62,7 +62,11 @@ SMALL: dict[str, Any] = {  # a law of kernels, with a rule of each sort
                 "else": {"kind": "Conv.nchwc"},
             },
             "Relu": {"kind": "merged"},
-            "MaxPool": {"if": ["from", "=", "Gemm"], "then": {"kind": "a"}, "else": {"kind": "MaxPool.nchwc"}},
+            "MaxPool": {
+                "if": ["from", "=", "Gemm"],
+                "then": {"kind": "a"},
+                "else": {"kind": "MaxPool.nchwc"},
+            },
         },
         "between": {
             "MaxPool.nchwc → Flatten": {
@@ -82,9 +86,7 @@ SMALL: dict[str, Any] = {  # a law of kernels, with a rule of each sort
 # --- the published law
 
 
-@pytest.mark.parametrize(
-    ("conv", "fc", "tiles_per_ms"), [(5, 1, 35.7676), (1, 5, 87.7360), (3, 3, 41.4215)]
-)
+@pytest.mark.parametrize(("conv", "fc", "tiles_per_ms"), [(5, 1, 35.7676), (1, 5, 87.7360), (3, 3, 41.4215)])
 def test_the_study_s_table_2(conv: int, fc: int, tiles_per_ms: float) -> None:
     found = predict(STUDY, net_spec(conv=conv, fc=fc), 1024)
     assert f"{found.tiles_per_ms:.4f}" == f"{tiles_per_ms:.4f}"
@@ -150,7 +152,9 @@ def test_a_law_that_says_nothing_is_refused() -> None:
 
 def test_the_interval_is_the_conformal_quantile() -> None:
     law = Law(**SMALL)
-    assert law.interval(10, 0.9) == pytest.approx((10 / math.exp(0.1), 10 * math.exp(0.1)))  # rank ⌈11·0.9⌉ = 10
+    assert law.interval(10, 0.9) == pytest.approx(
+        (10 / math.exp(0.1), 10 * math.exp(0.1))
+    )  # rank ⌈11·0.9⌉ = 10
     assert law.interval(10, 0.5) == pytest.approx((10 / math.exp(0.06), 10 * math.exp(0.06)))
     assert law.interval(10, 0.95) is None  # eleven errors would be needed
     assert STUDY.interval(10, 0.9) is None
@@ -230,7 +234,7 @@ def test_a_name_that_is_not_there() -> None:
     with pytest.raises(CatalogueError, match="there is no law called 'gtx980'") as caught:
         read_law("gtx980")
     assert "gtx960-theano" in caught.value.hint
-    with pytest.raises(CatalogueError, match="no such file: nowhere.json"):
+    with pytest.raises(CatalogueError, match=r"no such file: nowhere\.json"):
         read_law("nowhere.json")
 
 
@@ -254,7 +258,10 @@ def test_a_name_that_is_not_there() -> None:
         (json.dumps({**FILE, "domain": {"depth": []}}), "law.json: domain: depth"),
         (json.dumps({**FILE, "domain": {"depth": ["a", "b"]}}), "law.json: domain: depth"),
         (json.dumps({**FILE, "rules": {"operators": {"Conv": {}}}}), "a kernel rule is wrong"),
-        (json.dumps({**FILE, "rules": {"operators": {"Conv": {"kind": "a", "seen": math.inf}}}}), "a kernel rule"),
+        (
+            json.dumps({**FILE, "rules": {"operators": {"Conv": {"kind": "a", "seen": math.inf}}}}),
+            "a kernel rule",
+        ),
     ],
 )
 def test_what_is_no_law_is_refused(text: str, says: str) -> None:
@@ -282,12 +289,14 @@ def test_coefficients_are_times() -> None:
         "__import__('os').system('touch {}')",
         "F + __import__('pathlib').Path('{}').touch()",
         "[open('{}', 'w') for n in range(1)]",
-        "exec('open(\"{}\", \"w\")')",
+        'exec(\'open("{}", "w")\')',
         "F.__class__.__mro__",
     ],
 )
 @pytest.mark.parametrize("where", ["term", "overhead", "define"])
-def test_a_law_that_tries_to_run_code_is_refused_and_nothing_runs(attack: str, where: str, tmp_path: Path) -> None:
+def test_a_law_that_tries_to_run_code_is_refused_and_nothing_runs(
+    attack: str, where: str, tmp_path: Path
+) -> None:
     mark = tmp_path / "ran"
     text = attack.format(mark)
     data = copy.deepcopy(FILE)
@@ -353,5 +362,8 @@ def test_a_law_with_anything_in_it_is_a_law_or_an_error(data: st.DataObject) -> 
         assert all(len(line) > 0 or line == "" for line in law_text(law).splitlines())
         assert parse_law(law_json(law), "again").name == law.name
     except EdgeprofError as error:
-        assert error.hint
-        assert "\n" not in error.message + error.hint
+        refusal = error
+    else:
+        return
+    assert refusal.hint
+    assert "\n" not in refusal.message + refusal.hint

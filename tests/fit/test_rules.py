@@ -26,9 +26,9 @@ from edgeprof.fit.rules import (
 )
 from edgeprof.nets.operators import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
+from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.run import open_target
 from edgeprof.sweeps.spec import parse_sweep, read_sweep
-from edgeprof.sweeps.expand import expand
 from edgeprof.timing.measurement import KernelTimes
 
 FACTS = ("C", "M", "B", "from")
@@ -89,7 +89,8 @@ def test_what_no_question_explains_stays_with_the_majority() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "found"), [(1, 3, 2), (15, 16, 16), (11, 21, 16), (100, 101, 101), (3, 100, 64), (0, 1, 1), (20, 23, 22)]
+    ("low", "high", "found"),
+    [(1, 3, 2), (15, 16, 16), (11, 21, 16), (100, 101, 101), (3, 100, 64), (0, 1, 1), (20, 23, 22)],
 )
 def test_roundest(low: int, high: int, found: int) -> None:
     assert roundest(low, high) == found

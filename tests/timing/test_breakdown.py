@@ -91,7 +91,9 @@ def test_reorders_were_among_the_networks_tried(tmp_path):
     kinds = set()
     for i, net in enumerate(NETS):
         (tmp_path / str(i)).mkdir()
-        kinds |= {k.kind for k in trace(optimised(model_bytes(net, 2), tmp_path / str(i)), net_operators(net, 2))}
+        kinds |= {
+            k.kind for k in trace(optimised(model_bytes(net, 2), tmp_path / str(i)), net_operators(net, 2))
+        }
     if not any(kind.endswith("nchwc") for kind in kinds):
         pytest.skip("this processor's ONNX Runtime has no blocked layout")
     assert {"ReorderInput", "ReorderOutput", "Conv.nchwc", "Conv.nchw", "Gemm", "MaxPool", "Softmax"} <= kinds
@@ -166,6 +168,23 @@ def test_a_batch_normalisation_is_folded_into_its_convolution(tmp_path):
     assert by_name["conv"].operators == ("conv", "norm", "relu")
 
 
+def test_a_residual_block_with_folded_normalisations_goes_with_its_convolutions(tmp_path):
+    g = Graph()
+
+    def normalised(name, value):
+        scales = [g.weight(f"{name}_n{i}", 16, positive=True) for i in range(4)]
+        return g.node("BatchNormalization", f"{name}_norm", g.conv(name, value, 16, 16), *scales)
+
+    first = g.node("Relu", "relu1", normalised("conv1", "input"))
+    shortcut = normalised("conv3", first)
+    total = g.node("Add", "add", normalised("conv2", first), shortcut)
+    _, by_name = traced(g.model(g.node("Relu", "relu2", total), [2, 16, 8, 8]), tmp_path)
+    assert len({id(by_name[f"conv{i}"]) for i in (1, 2, 3)}) == 3
+    for i in (1, 2, 3):
+        assert by_name[f"conv{i}_norm"] is by_name[f"conv{i}"]
+        assert by_name[f"conv{i}"].op_type == "Conv"
+
+
 def test_a_graph_that_was_not_optimised_has_a_kernel_for_each_operator():
     net = net_spec(conv=1, fc=1, neurons=8)
     kernels = trace(build_model(net, 2).graph, net_operators(net, 2))
@@ -212,7 +231,8 @@ def test_an_event_of_no_kernel_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"), [([4.0], 4.0), ([1, 3], 2.0), ([9, 1, 2, 3], 2.5), ([1, 2, 3, 4, 5, 6, 7, 1000], 4.5)]
+    ("values", "expected"),
+    [([4.0], 4.0), ([1, 3], 2.0), ([9, 1, 2, 3], 2.5), ([1, 2, 3, 4, 5, 6, 7, 1000], 4.5)],
 )
 def test_midmean_is_the_mean_of_the_middle_half(values, expected):
     assert midmean(values) == expected

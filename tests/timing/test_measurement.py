@@ -53,7 +53,9 @@ def test_a_minimum_and_a_median_over_rounds():
 def test_percentiles_are_of_single_runs():
     runs = np.arange(1, 101, dtype=np.int64) * 1_000_000
     found = measurement(CASE, [Round(number=1, status="ok", runs_ns=runs, repeats=10)], "median", 1, False)
-    assert found.percentiles_ms == {q: pytest.approx(np.percentile(np.arange(1, 101), int(q[1:]))) for q in found.percentiles_ms}
+    assert found.percentiles_ms == {
+        q: pytest.approx(np.percentile(np.arange(1, 101), int(q[1:]))) for q in found.percentiles_ms
+    }
     assert list(found.percentiles_ms) == ["p50", "p90", "p95", "p99"]
     assert found.samples == 10
     assert found.latency_ms == 50.5
@@ -62,7 +64,14 @@ def test_percentiles_are_of_single_runs():
 def test_nothing_measured_is_failed_with_its_reason():
     found = measurement(CASE, [Round(number=1, status="failed", reason="out of memory")], "minimum", 3, False)
     assert (found.status, found.reason) == ("failed", "out of memory")
-    assert found.latency_ms is found.ms_per_tile is found.tiles_per_ms is found.unattributed_ms is found.coverage is None
+    assert (
+        found.latency_ms
+        is found.ms_per_tile
+        is found.tiles_per_ms
+        is found.unattributed_ms
+        is found.coverage
+        is None
+    )
     assert found.kernels == ()
 
 
@@ -86,7 +95,11 @@ def test_as_many_rounds_as_asked_is_ok_but_fewer_than_three_are_flagged():
 
 
 def test_the_profilers_cost_comes_off_each_kernel_but_not_off_the_coverage():
-    rounds = [round_(1, 0.1, [kernel("a", 40.0, 40.0), kernel("b", 30.0, 30.0)], event_us=10.0, profiled_us=(120.0,))]
+    rounds = [
+        round_(
+            1, 0.1, [kernel("a", 40.0, 40.0), kernel("b", 30.0, 30.0)], event_us=10.0, profiled_us=(120.0,)
+        )
+    ]
     found = measurement(CASE, rounds, "minimum", 1, False)
     assert [k.ms for k in found.kernels] == pytest.approx([0.03, 0.02])
     assert [k.share for k in found.kernels] == pytest.approx([0.3, 0.2])
@@ -137,7 +150,9 @@ def test_rounds_that_ran_other_kernels_are_flagged_and_left_out_of_the_breakdown
 def test_kernels_and_the_unattributed_rest_add_up_to_the_latency_exactly(run_ns, weights, event_us, coverage):
     total = sum(weights) or 1.0
     kernels = [kernel(f"k{i}", w / total * run_ns / 1e3 * coverage) for i, w in enumerate(weights)]
-    round_one = Round(number=1, status="ok", runs_ns=np.array([run_ns], np.int64), kernels=tuple(kernels), event_us=event_us)
+    round_one = Round(
+        number=1, status="ok", runs_ns=np.array([run_ns], np.int64), kernels=tuple(kernels), event_us=event_us
+    )
     found = measurement(CASE, [round_one], "minimum", 1, False)
     parts = [k.ms for k in found.kernels]
     assert math.fsum([*parts, found.unattributed_ms]) == found.latency_ms
@@ -145,7 +160,15 @@ def test_kernels_and_the_unattributed_rest_add_up_to_the_latency_exactly(run_ns,
 
 def test_the_rest_of_what_was_observed_comes_along():
     rounds = [
-        round_(1, 2.0, load_ms=5.0, first_run_ms=3.0, host_ms=2.5, telemetry={"memory_mib": 1.0}, environment={"x": 1}),
+        round_(
+            1,
+            2.0,
+            load_ms=5.0,
+            first_run_ms=3.0,
+            host_ms=2.5,
+            telemetry={"memory_mib": 1.0},
+            environment={"x": 1},
+        ),
         round_(2, 1.0, load_ms=4.0, first_run_ms=6.0, telemetry={"memory_mib": 2.0}, environment={"x": 2}),
     ]
     found = measurement(CASE, rounds, "minimum", 2, True)

@@ -1,0 +1,112 @@
+"""What Linux itself knows of the machine's state: ``/proc/stat``, ``/proc/pressure``, clocks and thermal zones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IDLE_C = -256.0  # what a thermal zone without power says
+
+
+@dataclass(frozen=True)
+class HostReading:
+    """Counters at one moment. ``steal`` and ``total`` are ticks of all processors, ``waited_us`` microseconds in which
+    some task waited for a processor (pressure stall information), ``mhz`` the present clocks, temperatures by zone."""
+
+    at_s: float
+    steal: int | None = None
+    total: int | None = None
+    waited_us: int | None = None
+    mhz: tuple[float, ...] = ()
+    temperature_c: Mapping[str, float] = field(default_factory=dict)
+    throttled: int | None = None
+
+
+def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading:
+    """The present counters of the machine whose ``/proc`` and ``/sys`` are under ``root``.
+
+    Sources: proc(5); Documentation/accounting/psi.rst, Documentation/ABI/testing/sysfs-class-thermal of the Linux kernel.
+    """
+    ticks = [int(part) for part in _first(root / "proc/stat", "cpu ").split()[1:] if part.isdigit()]
+    waited = next((p for p in _first(root / "proc/pressure/cpu", "some").split() if p.startswith("total=")), "")
+    cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*"))
+    clocks = [_number(cpu / "cpufreq/scaling_cur_freq") for cpu in cpus]
+    throttles = [_number(cpu / "thermal_throttle/core_throttle_count") for cpu in cpus]
+    counts = [int(t) for t in throttles if t is not None]
+    return HostReading(
+        at_s=time.monotonic() if now_s is None else now_s,
+        steal=ticks[7] if len(ticks) > 7 else None,
+        total=sum(ticks[:8]) if ticks else None,
+        waited_us=int(waited[6:]) if waited[6:].isdigit() else None,
+        mhz=tuple(c / 1000 for c in clocks if c),
+        temperature_c=_temperatures(root),
+        throttled=sum(counts) if counts else None,
+    )
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happened between two readings: processor time stolen by the hypervisor and time in which some task waited
+    for a processor (both in percent), mean clock, highest temperature, throttle events; None where unknown."""
+
+    steal_pct: float | None
+    waited_pct: float | None
+    mhz: float | None
+    temperature_c: float | None
+    throttle_events: int | None
+
+
+def between(before: HostReading, after: HostReading) -> Disturbance:
+    """The disturbance from ``before`` to ``after``."""
+    steal = _share(before.steal, after.steal, None if None in (before.total, after.total) else _gap(before, after))
+    wall_us = (after.at_s - before.at_s) * 1e6
+    events = None
+    if before.throttled is not None and after.throttled is not None:
+        events = max(after.throttled - before.throttled, 0)
+    clocks = (*before.mhz, *after.mhz)
+    return Disturbance(
+        steal_pct=steal,
+        waited_pct=_share(before.waited_us, after.waited_us, wall_us),
+        mhz=sum(clocks) / len(clocks) if clocks else None,
+        temperature_c=max((*before.temperature_c.values(), *after.temperature_c.values()), default=None),
+        throttle_events=events,
+    )
+
+
+def _gap(before: HostReading, after: HostReading) -> float:
+    return float((after.total or 0) - (before.total or 0))
+
+
+def _share(before: int | None, after: int | None, whole: float | None) -> float | None:
+    if before is None or after is None or whole is None or whole <= 0:
+        return None
+    return min(max(100.0 * (after - before) / whole, 0.0), 100.0)
+
+
+def _temperatures(root: Path) -> dict[str, float]:
+    found = {}
+    for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
+        value = _number(zone / "temp")
+        if value is not None and value / 1000 > IDLE_C + 1:
+            found[(_text(zone / "type") or zone.name).strip()] = value / 1000
+    return found
+
+
+def _first(path: Path, start: str) -> str:
+    return next((line for line in (_text(path) or "").splitlines() if line.startswith(start)), "")
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float((_text(path) or "").strip())
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,161 @@
+"""Doctor: what this machine can measure, what will disturb it, and how to mend that; before a sweep."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from edgeprof.advice import ADVICE
+from edgeprof.backends.base import Backend, Stop
+from edgeprof.backends.open import BACKENDS, open_backend
+from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
+from edgeprof.boards.sensors.host import Disturbance, HostReading, between, read_host
+from edgeprof.errors import EdgeprofError
+from edgeprof.nets.spec import net_spec
+from edgeprof.sweeps.case import Case
+
+State = Literal["ok", "warning", "missing"]
+
+LOOK_S = 1.0
+READINGS = 5
+PROBE = net_spec(conv=2, depth=32, fc=1, neurons=256)
+PROBE_BATCH = 8
+QUIET_LOAD = 0.5  # runnable processes per core, above which the machine is busy
+QUIET_PCT = 2.0  # of the time: stolen by the hypervisor, or some task waiting for a processor
+STEADY_PCT = 3.0  # how far readings of one network may lie apart
+FREE_MIB = 1024
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and what to do where it is not well."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def examine(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> list[Finding]:
+    """Everything worth knowing before a sweep. Takes a few seconds; runs one small network where a runtime is there."""
+    machine = detect_machine(root)
+    before = read_host(root)
+    sleep(LOOK_S)
+    after = read_host(root)
+    found = [_board(machine), _processor(machine), *_runtimes(), _governor(machine)]
+    found += [*_company(machine, between(before, after)), *_sensors(after), _space(), _steadiness(machine)]
+    return found
+
+
+def _board(machine: Machine) -> Finding:
+    try:
+        board = detect_board(machine)
+    except EdgeprofError as error:
+        return Finding("board", "missing", error.message, error.hint)
+    return Finding("board", "ok", f"{board.name}: {board.about}" if board.about else board.name)
+
+
+def _processor(machine: Machine) -> Finding:
+    caches = ", ".join(
+        f"{name} {size} KiB"
+        for name, size in (("L1", machine.l1d_kib), ("L2", machine.l2_kib), ("L3", machine.l3_kib))
+        if size
+    )
+    return Finding("processor", "ok", f"{machine.title()}, {machine.lanes} float32 lanes, {caches}")
+
+
+def _runtimes() -> Iterator[Finding]:
+    for name in BACKENDS:
+        if name == "simulated":
+            continue
+        try:
+            backend = open_backend(name)
+            try:
+                yield Finding(name, "ok", backend.runtime())
+            finally:
+                backend.close()
+        except EdgeprofError as error:
+            yield Finding(name, "missing", error.message, error.hint)
+
+
+def _governor(machine: Machine) -> Finding:
+    if machine.governor is None:
+        return Finding("governor", "ok", "not visible here: the clock is governed elsewhere (a virtual machine?)")
+    if machine.governor == "performance":
+        return Finding("governor", "ok", "performance")
+    return Finding("governor", "warning", machine.governor, ADVICE["governor"].remedy)
+
+
+def _company(machine: Machine, seen: Disturbance) -> Iterator[Finding]:
+    load, cores = load_1m(), machine.physical_cores
+    state: State = "warning" if load > QUIET_LOAD * cores else "ok"
+    yield Finding("load", state, f"{load:.2f} on {cores} cores", ADVICE["busy"].remedy if state != "ok" else "")
+    for name, share, code in (("steal", seen.steal_pct, "stolen"), ("waiting", seen.waited_pct, "contended")):
+        what = "by the hypervisor" if name == "steal" else "some task waited for a processor"
+        if share is None:
+            yield Finding(name, "missing", f"not visible on this kernel ({what})")
+        elif share > QUIET_PCT:
+            yield Finding(name, "warning", f"{share:.1f} % of the time, {what}", ADVICE[code].remedy)
+        else:
+            yield Finding(name, "ok", f"{share:.1f} % of the time, {what}")
+
+
+def _sensors(reading: HostReading) -> Iterator[Finding]:
+    for name, value in (
+        ("clock", f"{reading.mhz[0]:.0f} MHz" if reading.mhz else None),
+        ("temperature", f"{max(reading.temperature_c.values()):.0f} °C" if reading.temperature_c else None),
+        ("throttling", f"{reading.throttled} events so far" if reading.throttled is not None else None),
+    ):
+        if value is None:
+            yield Finding(name, "missing", "no sensor is visible: it will not be in the measurements")
+        else:
+            yield Finding(name, "ok", value)
+
+
+def _space() -> Finding:
+    disk = shutil.disk_usage(tempfile.gettempdir()).free / 2**20
+    memory = psutil.virtual_memory().available / 2**20
+    detail = f"{disk / 1024:.1f} GiB in {tempfile.gettempdir()}, {memory / 1024:.1f} GiB of memory free"
+    if min(disk, memory) < FREE_MIB:
+        return Finding("space", "warning", detail, "networks of the catalogue need about a GiB: free some, or set TMPDIR")
+    return Finding("space", "ok", detail)
+
+
+def _steadiness(machine: Machine) -> Finding:
+    """How well one small network repeats, five times over, on one thread."""
+    try:
+        board = detect_board(machine)
+        backend: Backend = open_backend(board.backend)
+    except EdgeprofError as error:
+        return Finding("steadiness", "missing", error.message, error.hint)
+    try:
+        case = Case(
+            net=PROBE,
+            batch=PROBE_BATCH,
+            precision="fp32",
+            threads=1,
+            launch=backend.launches[0],
+            board=board.name,
+            machine=machine.model,
+            backend=backend.name,
+            runtime=backend.runtime(),
+        )
+        readings = [backend.measure(case, n, Stop(min_s=0.2, max_s=0.4), None).latency_ms for n in range(READINGS)]
+    except EdgeprofError as error:
+        return Finding("steadiness", "missing", error.message, error.hint)
+    finally:
+        backend.close()
+    spread = 100 * (max(readings) / min(readings) - 1)
+    detail = f"a network of {min(readings):.2f} ms repeats within {spread:.1f} % ({READINGS} times, one thread)"
+    if not math.isfinite(spread) or spread > STEADY_PCT:
+        return Finding("steadiness", "warning", detail, f"stop other programs (pid {os.getpid()} is edgeprof's own)")
+    return Finding("steadiness", "ok", detail)

@@ -1,0 +1,163 @@
+"""A real runtime behind the backend's protocol. Nothing here depends on how fast the machine is."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from edgeprof.backends.base import Stop
+from edgeprof.backends.open import open_backend
+from edgeprof.backends.runtime import RuntimeBackend, chain_bytes
+from edgeprof.errors import BackendError, WorkerError
+from edgeprof.nets.operators import net_operators
+from edgeprof.nets.spec import net_spec
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import measurement
+
+QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
+
+
+def case(**more):
+    identity = dict(
+        precision="fp32", threads=1, launch="blocking", board="cpu", machine="m", backend="ort-cpu"
+    )
+    net = net_spec(conv=2, depth=(5, 16), fc=1, neurons=8)
+    return Case(**{"net": net, "batch": 2, "runtime": "r", **identity, **more})
+
+
+@pytest.fixture(scope="module")
+def backend():
+    opened = open_backend("ort-cpu")
+    yield opened
+    opened.close()
+
+
+def test_it_says_what_runs(backend):
+    assert backend.name == "ort-cpu"
+    assert not backend.simulated
+    assert backend.runtime() == f"onnxruntime {onnxruntime.__version__}"
+    assert backend.facts()["numpy"] == np.__version__
+
+
+def test_a_round_has_all_that_can_be_observed(backend):
+    found = backend.measure(case(), 2, QUICK, None)
+    assert (found.number, found.status, found.reason) == (2, "ok", "")
+    assert found.runs_ns.dtype == np.int64
+    assert found.runs_ns.min() > 0
+    assert len(found.runs_ns) >= 3 * found.repeats
+    assert found.stopped in ("target", "time")
+    assert found.latency_ms > 0
+    assert found.load_ms > 0
+    assert found.first_run_ms > 0
+    assert found.host_ms > 0
+    assert found.event_us >= 0
+    assert found.telemetry["memory_mib"] >= 0
+    assert set(found.telemetry["counters"]) >= {"involuntary_switches", "cpu_s"}
+    assert found.kernels
+    for kernel in found.kernels:
+        assert len(kernel.us) == len(found.profiled_us)
+        assert min(kernel.us) >= 0
+        assert kernel.operators
+    assert ("target-missed" in found.warnings) == (found.stopped == "time")
+
+
+def test_every_operator_is_in_one_kernel(backend):
+    one = case()
+    found = backend.measure(one, 1, QUICK, None)
+    covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
+    assert sorted(covered) == sorted(op.name for op in net_operators(one.net, one.batch))
+
+
+def test_rounds_of_a_case_ran_the_same_kernels_in_any_session(backend):
+    rounds = [backend.measure(case(), number, QUICK, None) for number in (1, 2)]
+    other = open_backend("ort-cpu")
+    try:
+        rounds.append(other.measure(case(), 3, QUICK, None))
+    finally:
+        other.close()
+    found = measurement(case(), rounds, "minimum", 3, False)
+    assert "kernels-disagree" not in found.warnings
+    assert found.host_to_host_ms > 0
+    assert found.coverage > 0
+
+
+def test_real_tiles_are_fed_and_wrong_ones_refused(backend, tmp_path):
+    np.save(tmp_path / "tiles.npy", np.zeros((2, 1, 28, 28), np.float32))
+    assert backend.measure(case(), 1, QUICK, tmp_path / "tiles.npy").status == "ok"
+    np.save(tmp_path / "tiles.npy", np.zeros((2, 1, 27, 28), np.float32))
+    with pytest.raises(BackendError, match="reshape"):
+        backend.measure(case(), 1, QUICK, tmp_path / "tiles.npy")
+
+
+def test_an_option_of_the_runtime_changes_what_runs(backend):
+    plain = case(provider_options=(("session.disable_prepacking", "1"),))
+    assert backend.measure(plain, 1, QUICK, None).status == "ok"
+    with pytest.raises(BackendError):
+        backend.measure(case(provider_options=(("x" * 2000, "1"),)), 1, QUICK, None)
+
+
+def test_it_begins_afresh_after_a_restart_or_a_kill(backend):
+    backend.measure(case(), 1, QUICK, None)
+    first = backend._worker.pid
+    backend.restart()
+    assert backend._worker.pid is None
+    backend.measure(case(), 1, QUICK, None)
+    second = backend._worker.pid
+    assert second != first
+    os.kill(second, signal.SIGSTOP)
+    os.kill(second, signal.SIGKILL)
+    os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
+    assert backend.measure(case(), 1, QUICK, None).status == "ok"
+
+
+def test_a_provider_that_the_runtime_lacks_is_refused():
+    with_cuda = RuntimeBackend("ort-odd", "edgeprof.backends.ort", ("OddExecutionProvider",), ("blocking",))
+    try:
+        with pytest.raises(BackendError, match="no OddExecutionProvider"):
+            with_cuda.runtime()
+    finally:
+        with_cuda.close()
+
+
+def test_a_runtime_that_cannot_be_imported_is_an_error_with_a_remedy(tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('No module named onnxruntime')\n")
+    broken = RuntimeBackend(
+        "ort-cpu",
+        "edgeprof.backends.ort",
+        ("CPUExecutionProvider",),
+        ("blocking",),
+        {"PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        with pytest.raises(BackendError, match="onnxruntime") as caught:
+            broken.runtime()
+        assert "pip install" in caught.value.hint
+    finally:
+        broken.close()
+
+
+def test_closing_leaves_no_process_and_no_folder():
+    opened = open_backend("ort-cpu")
+    opened.measure(case(), 1, QUICK, None)
+    pid, folder = opened._worker.pid, Path(opened._folder.name)
+    assert folder.is_dir()
+    opened.close()
+    assert not folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_the_chain_that_prices_an_event_is_nothing_but_kernels():
+    model = onnx.load_model_from_string(chain_bytes(7))
+    onnx.checker.check_model(model)
+    assert [node.op_type for node in model.graph.node] == ["Neg"] * 7
+
+
+def test_a_profile_without_kernels_is_an_error(backend, monkeypatch):
+    monkeypatch.setattr(backend._worker, "ask", lambda request, timeout_s: {"runs_ns": [1], "kernels": []})
+    with pytest.raises(WorkerError, match="no kernels"):
+        backend.measure(case(batch=3), 1, QUICK, None)

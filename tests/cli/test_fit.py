@@ -1,0 +1,107 @@
+"""``edgeprof fit``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCORES = {
+    "nets",
+    "mape_pct",
+    "mdape_pct",
+    "p95_ape_pct",
+    "bias_pct",
+    "within_5_pct",
+    "within_10_pct",
+    "covered_pct",
+    "level",
+    "noise_pct",
+    "floor_mape_pct",
+    "rows",
+}
+
+
+def test_the_contract(edgeprof_json: Callable[..., Any], rehearsed: Path) -> None:
+    found = edgeprof_json("fit", "--db", "r.db", "--out", "law.json")
+    assert found.keys() == {"law", "cv", "forms", "out"}
+    assert found["law"] == json.loads(Path("law.json").read_text("utf-8"))
+    assert found["cv"].keys() == SCORES
+    assert found["cv"]["within_10_pct"].keys() == {"pct", "low_pct", "high_pct"}
+    assert found["cv"]["mape_pct"] < 3
+    assert len(found["cv"]["rows"]) == found["cv"]["nets"] == 36
+    assert found["forms"] == [{"form": "eq13", "mape_pct": found["cv"]["mape_pct"]}]
+    assert found["out"] == "law.json"
+    assert (found["law"]["name"], found["law"]["form"], found["law"]["simulated"]) == ("law", "eq13", True)
+    assert edgeprof_json("predict", "--law", "law.json", "--batch", "1024")["interval_ms"] is not None
+
+
+def test_what_people_see(edgeprof: Callable[..., Any], rehearsed: Path) -> None:
+    status, out, err = edgeprof("fit", "--db", "r.db", "--form", "eq13", "--out", "law.json")
+    assert status == 0, err
+    assert "Conv           3.0" in out
+    assert "·D²·Σₙ₌₂..C (t − 4n)²" in out
+    assert "held out   MAPE" in out
+    assert "law.json written" in out
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+    assert err == ""
+
+
+def test_a_law_that_is_not_kept(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], rehearsed: Path
+) -> None:
+    assert edgeprof_json("fit", "--db", "r.db")["out"] is None
+    status, _, err = edgeprof("fit", "--db", "r.db")
+    assert status == 0
+    assert err == "the law is not kept: give it a file with --out law.json\n"
+    assert [path.name for path in Path().iterdir() if path.suffix == ".json"] == []
+
+
+def test_where(edgeprof_json: Callable[..., Any], refused: Callable[..., Any], rehearsed: Path) -> None:
+    assert (
+        edgeprof_json("fit", "--db", "r.db", "--where", "threads=1", "--where", "batch=1024")["law"][
+            "networks"
+        ]
+        == 36
+    )
+    assert refused("fit", "--db", "r.db", "--where", "threads=9") == (
+        "no measurement has threads=9",
+        "threads is one of: 1",
+    )
+    assert refused("fit", "--db", "r.db", "--where", "threads")[0] == "'threads' is no condition"
+
+
+def test_from_this_machine_to_a_prediction(edgeprof_json: Callable[..., Any]) -> None:
+    sweep = [
+        "sweep",
+        "quick",
+        "--nets",
+        "12",
+        "--rounds",
+        "1",
+        "--batch",
+        "2",
+        "--target-ci",
+        "20%",
+        "--db",
+        "m.db",
+    ]
+    assert edgeprof_json(*sweep)["failed"] == []
+    found = edgeprof_json("fit", "--db", "m.db", "--out", "m.json")
+    assert {f["form"] for f in found["forms"]} >= {"eq13", "kernels"}
+    assert found["law"]["simulated"] is False
+    network = ["--conv", "2", "--depth", "16", "--fc", "1", "--neurons", "128", "--batch", "2"]
+    told = edgeprof_json("predict", "--law", "m.json", *network)
+    assert told["latency_ms"] == pytest.approx(told["overhead_ms"] + sum(k["ms"] for k in told["kernels"]))
+
+
+def test_refusals(refused: Callable[..., tuple[str, str]], rehearsed: Path) -> None:
+    assert refused("fit", "--db", "none.db")[0] == "no database none.db"
+    assert refused("fit", "--db", "r.db", "--form", "eq14")[0] == "there is no form called 'eq14'"
+    assert "is of no operator" in refused("fit", "--db", "r.db", "--form", "kernels")[0]
+    assert refused("fit", "--db", "r.db", "--form", "eq13", "--out", "no/law.json")[0].startswith(
+        "cannot write"
+    )

@@ -1,0 +1,415 @@
+"""The worker: a real process with a real runtime, killed, starved and hung for real."""
+
+import ast
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from onnx import TensorProto, helper
+
+from edgeprof.errors import BackendError, WorkerError
+from edgeprof.nets.build import model_bytes
+from edgeprof.nets.spec import net_spec
+from edgeprof.timing.process import Worker, program
+
+DRIVER = "edgeprof.backends.ort"
+DEVICE_FILES = [
+    resources.files("edgeprof") / "timing/loop.py",
+    resources.files("edgeprof") / "timing/worker.py",
+    resources.files("edgeprof") / "backends/ort.py",
+]
+STOP = {"target_ci": 0.2, "min_runs": 3, "min_s": 0.005, "max_s": 0.05}
+
+
+def request(model, **more):
+    return {
+        "do": "measure",
+        "model": str(model),
+        "input": None,
+        "seed": 0,
+        "threads": 1,
+        "providers": ["CPUExecutionProvider"],
+        "options": {},
+        "stop": STOP,
+        "profile_s": 0.01,
+        "graph": False,
+        **more,
+    }
+
+
+def forever(model):
+    """A request that keeps the worker busy much longer than any test waits."""
+    return request(model, stop={"target_ci": 1e-12, "min_runs": 10**9, "min_s": 600, "max_s": 600})
+
+
+def old_pythons():
+    """Executables of Python 3.6 to 3.8 that work."""
+    roots = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    names = [f"python3.{minor}" for minor in (6, 7, 8)]
+    found = [shutil.which(name) for name in names]
+    found += [str(path) for name in names for path in sorted(roots.glob(f"*/bin/{name}"))]
+    return [
+        f
+        for f in found
+        if f and subprocess.run([f, "--version"], capture_output=True, check=False).returncode == 0
+    ]
+
+
+def ends(pid, within_s=10.0):
+    """True when the process is gone (or waits for nobody but its parent) in time."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    path.write_bytes(model_bytes(net_spec(conv=1, depth=4, fc=1, neurons=8), 2))
+    return path
+
+
+@pytest.fixture
+def worker():
+    with Worker(DRIVER) as started:
+        yield started
+
+
+@pytest.mark.parametrize("path", DEVICE_FILES, ids=lambda path: path.name)
+def test_device_files_keep_to_the_syntax_of_python_36(path):
+    ast.parse(path.read_text("utf-8"), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("path", DEVICE_FILES, ids=lambda path: path.name)
+def test_device_files_import_nothing_of_edgeprof(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            root = name.partition(".")[0]
+            assert root in sys.stdlib_module_names or root in ("numpy", "onnxruntime")
+
+
+def test_old_pythons_compile_the_device_files(tmp_path):
+    pythons = old_pythons()
+    if not pythons:
+        pytest.skip("no Python 3.6 to 3.8 on this machine")
+    for python in pythons:
+        for path in DEVICE_FILES:
+            code = "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], doraise=True)"
+            done = subprocess.run(
+                [python, "-c", code, str(path), str(tmp_path / "out.pyc")],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{python}: {done.stderr}"
+
+
+def test_the_program_is_the_source_in_the_order_it_is_loaded():
+    parts = program(DRIVER)
+    assert [name for name, _ in parts] == ["loop", "driver", "worker"]
+    assert [text for _, text in parts] == [DEVICE_FILES[i].read_text("utf-8") for i in (0, 2, 1)]
+
+
+def test_it_describes_what_runs_here(worker):
+    found = worker.ask({"do": "describe"}, 60)
+    assert found["runtime"] == "onnxruntime"
+    assert "CPUExecutionProvider" in found["providers"]
+    assert found["numpy"] == np.__version__
+    assert found["python"] == sys.version.split()[0]
+    assert found["pid"] == worker.pid
+
+
+def test_one_worker_serves_many_requests(worker, model):
+    first = worker.ask(request(model), 60)
+    pid = worker.pid
+    second = worker.ask(request(model, graph=True), 60)
+    assert worker.pid == pid
+    for found in (first, second):
+        assert min(found["runs_ns"]) > 0
+        assert len(found["runs_ns"]) % found["repeats"] == 0
+        assert found["stopped"] in ("target", "time")
+        assert min(found["host_ns"]) > 0
+        assert found["load_ms"] > 0
+        assert found["first_ns"] > 0
+        assert found["memory_mib"] >= 0
+        assert set(found["counters"]) == {"involuntary_switches", "minor_faults", "major_faults", "cpu_s"}
+        assert [k["op_type"] for k in found["kernels"]].count("Softmax") == 1
+        assert {len(k["us"]) for k in found["kernels"]} == {len(found["profiled_us"])}
+    assert "graph" not in first
+    assert second["graph"]
+
+
+def test_without_a_profile_there_are_no_kernels(worker, model):
+    assert "kernels" not in worker.ask(request(model, profile_s=0), 60)
+
+
+def test_real_inputs_are_used(worker, model, tmp_path):
+    np.save(tmp_path / "tiles.npy", np.zeros((2, 1, 28, 28), np.float32))
+    assert worker.ask(request(model, input=str(tmp_path / "tiles.npy")), 60)["runs_ns"]
+    np.save(tmp_path / "wrong.npy", np.zeros((3, 1, 28, 28), np.float32))
+    with pytest.raises(BackendError, match="reshape"):
+        worker.ask(request(model, input=str(tmp_path / "wrong.npy")), 60)
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_no_file_is_left_behind(worker, model, tmp_path):
+    with Worker(DRIVER, {"TMPDIR": str(tmp_path)}) as other:
+        other.ask(request(model, graph=True), 60)
+        assert list(tmp_path.glob("edgeprof*")) == []  # the runtime may keep a file of its own there
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_as_many_threads_as_asked(worker, model, threads):
+    """Inside a request the runtime has the worker's own thread and the others of its pool."""
+    if threads > (os.cpu_count() or 1):
+        pytest.skip("not so many cores")
+    busy = subprocess.Popen(
+        [sys.executable, "-c", ASK_FOREVER, str(model), str(threads)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        pid = int(busy.stdout.readline())
+        idle = psutil.Process(pid).num_threads()
+        deadline = time.monotonic() + 10
+        seen = 0
+        while time.monotonic() < deadline and seen < idle + threads - 1:
+            seen = psutil.Process(pid).num_threads()
+            time.sleep(0.02)
+        time.sleep(0.1)
+        assert psutil.Process(pid).num_threads() == idle + threads - 1
+    finally:
+        busy.kill()
+        busy.wait()
+        busy.stdout.close()
+
+
+ASK_FOREVER = f"""
+import sys
+from edgeprof.timing.process import Worker
+worker = Worker({DRIVER!r})
+worker.ask({{"do": "describe"}}, 60)
+request = {request("")!r}
+request["model"], request["threads"] = sys.argv[1], int(sys.argv[2])
+worker.ask({{**request, "stop": {{"target_ci": 0.5, "min_runs": 3, "min_s": 0.001, "max_s": 0.01}}}}, 60)
+request["stop"] = {{"target_ci": 1e-12, "min_runs": 10**9, "min_s": 600, "max_s": 600}}
+request["threads"] = 1
+worker.ask({{"do": "describe"}}, 60)
+request["threads"] = int(sys.argv[2])
+print(worker.pid, flush=True)
+worker.ask(request, 600)
+"""
+
+
+def test_it_ends_with_a_parent_that_is_killed(model):
+    """Even in the middle of a long measurement."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ASK_FOREVER, str(model), "1"], stdout=subprocess.PIPE, text=True
+    )
+    pid = int(parent.stdout.readline())
+    time.sleep(0.2)
+    assert psutil.pid_exists(pid)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert ends(pid)
+
+
+def test_it_ends_when_its_input_ends(worker):
+    worker.ask({"do": "describe"}, 60)
+    pid = worker.pid
+    worker.close()
+    assert worker.pid is None
+    assert ends(pid, 1.0)
+    worker.close()
+
+
+def test_ctrl_c_is_for_the_parent(worker, model):
+    worker.ask({"do": "describe"}, 60)
+    os.kill(worker.pid, signal.SIGINT)
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_a_killed_worker_is_an_error_of_one_request(worker, model):
+    worker.ask({"do": "describe"}, 60)
+    pid = worker.pid
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {pid}"])
+    with pytest.raises(WorkerError, match="SIGKILL") as caught:
+        worker.ask(forever(model), 60)
+    killer.wait()
+    assert caught.value.hint
+    assert worker.pid is None
+    assert worker.ask(request(model), 60)["runs_ns"]
+    assert worker.pid not in (None, pid)
+
+
+def test_a_worker_killed_between_requests_is_replaced(worker, model):
+    worker.ask({"do": "describe"}, 60)
+    pid = worker.pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_an_answer_cut_short_is_a_crash(tmp_path):
+    """A worker that is killed while it answers leaves half a line."""
+    with Worker(DRIVER) as worker:
+        worker.ask({"do": "describe"}, 60)
+        os.kill(worker.pid, signal.SIGSTOP)
+        process = psutil.Process(worker.pid)
+        half = subprocess.Popen(
+            ["sh", "-c", f"printf '{{\"ok\": {{' > /proc/{process.pid}/fd/1; kill -9 {process.pid}"],
+        )
+        with pytest.raises(WorkerError, match="SIGKILL"):
+            worker.ask({"do": "describe"}, 60)
+        half.wait()
+        assert worker.ask({"do": "describe"}, 60)["runtime"] == "onnxruntime"
+
+
+def test_a_hung_worker_is_given_up(worker, model):
+    worker.ask({"do": "describe"}, 60)
+    pid = worker.pid
+    os.kill(pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    with pytest.raises(WorkerError, match="no answer for 1 s"):
+        worker.ask(request(model), 1.0)
+    assert time.monotonic() - begin < 10
+    assert ends(pid)
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_a_request_that_takes_too_long_is_given_up(worker, model):
+    with pytest.raises(WorkerError, match="no answer"):
+        worker.ask(forever(model), 2.0)
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_an_interrupted_request_leaves_no_answer_behind(worker, model):
+    worker.ask({"do": "describe"}, 60)
+    pid = worker.pid
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -INT {os.getpid()}"])
+    with pytest.raises(KeyboardInterrupt):
+        worker.ask(forever(model), 60)
+    killer.wait()
+    assert ends(pid)
+    assert worker.ask({"do": "describe"}, 60)["runtime"] == "onnxruntime"
+
+
+def test_out_of_memory_is_an_error_with_a_reason_and_others_go_on(worker, model, tmp_path):
+    worker.ask(request(model), 60)
+    limit = psutil.Process(worker.pid).memory_info().vms + 200 * 2**20
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
+    path = tmp_path / "large.onnx"
+    path.write_bytes(model_bytes(net_spec(conv=1, depth=64, fc=0, padding="same"), 8192))
+    with pytest.raises(WorkerError) as caught:
+        worker.ask(request(path), 60)
+    assert caught.value.message
+    assert "smaller" in caught.value.hint
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_an_absurdly_large_network_is_an_error_with_a_reason(worker, model, tmp_path):
+    shape = [2**20, 2**15]
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["much"], name="much"),
+        helper.make_node("Add", ["much", "input"], ["output"], name="add"),
+    ]
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1])]
+    outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)]
+    sizes = [helper.make_tensor("shape", TensorProto.INT64, [2], shape)]
+    graph = helper.make_graph(nodes, "huge", inputs, outputs, sizes)
+    path = tmp_path / "huge.onnx"
+    path.write_bytes(
+        helper.make_model(
+            graph, ir_version=7, opset_imports=[helper.make_opsetid("", 13)]
+        ).SerializeToString()
+    )
+    worker.ask({"do": "describe"}, 60)
+    limit = 16 * 2**30  # a quarter of what one value of it takes
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
+    with pytest.raises(WorkerError, match=r"(?i)alloc|memory|signal"):
+        worker.ask(request(path, options={"session.disable_cpu_ep_fallback": "0"}), 60)
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", bytes(range(256)) * 40])
+def test_a_broken_model_is_refused(worker, model, tmp_path, content):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(BackendError) as caught:
+        worker.ask(request(path), 60)
+    assert caught.value.message
+    assert "\n" not in caught.value.message
+    assert worker.ask(request(model), 60)["runs_ns"]
+
+
+def test_a_missing_model_is_refused(worker, tmp_path):
+    with pytest.raises(BackendError, match=r"nowhere\.onnx"):
+        worker.ask(request(tmp_path / "nowhere.onnx"), 60)
+
+
+def test_a_provider_that_is_not_there_is_no_silent_fallback(worker, model):
+    with pytest.raises(BackendError, match="CUDAExecutionProvider"):
+        worker.ask(request(model, providers=["CUDAExecutionProvider", "CPUExecutionProvider"]), 60)
+
+
+def test_a_missing_runtime_is_named_with_its_remedy(model, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('No module named onnxruntime')\n")
+    with Worker(DRIVER, {"PYTHONPATH": str(tmp_path)}) as worker:
+        for asked in ({"do": "describe"}, request(model)):
+            with pytest.raises(BackendError, match="onnxruntime") as caught:
+                worker.ask(asked, 60)
+            assert "pip install" in caught.value.hint
+
+
+def test_a_python_without_numpy_says_so(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('No module named numpy')\n")
+    with Worker(DRIVER, {"PYTHONPATH": str(tmp_path)}) as worker, pytest.raises(WorkerError, match="numpy"):
+        worker.ask({"do": "describe"}, 60)
+
+
+def test_what_the_runtime_prints_does_not_get_between_the_answers(model, tmp_path):
+    """A runtime that prints from Python and straight to the file descriptor, as native code does."""
+    (tmp_path / "chatty.py").write_text(
+        (resources.files("edgeprof") / "backends/ort.py").read_text("utf-8")
+        + "\n\n_load = load\n\n\ndef load(*arguments):\n"
+        "    print('loading')\n    os.write(1, b'{\"ok\": 1}\\n' * 100)\n    return _load(*arguments)\n"
+    )
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import edgeprof.timing.process as process
+from pathlib import Path
+parts = dict(process.program({DRIVER!r}))
+parts["driver"] = Path({str(tmp_path / "chatty.py")!r}).read_text()
+process.program = lambda driver: list(parts.items())
+with process.Worker({DRIVER!r}) as worker:
+    found = worker.ask({request(model)!r}, 60)
+    assert found["runs_ns"]
+    assert worker.ask({{"do": "describe"}}, 60)["runtime"] == "onnxruntime"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_environment_is_set_before_the_runtime_starts(tmp_path):
+    with Worker(DRIVER, {"EDGEPROF_TEST_LAUNCH": "blocking"}) as worker:
+        worker.ask({"do": "describe"}, 60)
+        assert psutil.Process(worker.pid).environ()["EDGEPROF_TEST_LAUNCH"] == "blocking"
