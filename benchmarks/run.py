@@ -63,8 +63,12 @@ def accuracy(target: Target, folder: Path, nets: int, held_out: int, seed: int) 
     print(f"\n## Accuracy: {nets} networks of `family`, then {held_out} never seen (seed {seed})\n")
     print(f"- calibration {device_min:.1f} min; a network was running {share:.0f} % of the wall time")
     spread = np.percentile(coverage, [5, 50, 95])
-    print(f"- coverage before correction, networks ≥ 1 ms: {spread[0]:.1f}–{spread[2]:.1f} % (median {spread[1]:.1f} %)\n")
-    print("| form | | MAPE % | median % | p95 % | bias % | ±5 % | ±10 % | covered at 90 % | noise % | kernel sum % |")
+    print(
+        f"- coverage before correction, networks ≥ 1 ms: {spread[0]:.1f}–{spread[2]:.1f} % (median {spread[1]:.1f} %)\n"
+    )
+    print(
+        "| form | | MAPE % | median % | p95 % | bias % | ±5 % | ±10 % | covered at 90 % | noise % | kernel sum % |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name in ("kernels", "eq13"):
         fit = fit_law(measurements, read_form(name), sweeps=[sweep.model_dump(mode="json")], date=now())
@@ -75,19 +79,22 @@ def accuracy(target: Target, folder: Path, nets: int, held_out: int, seed: int) 
 
 
 def _row(form: str, how: str, s: Scores) -> None:
-    five, ten = s.within_5_pct, s.within_10_pct
+    five, ten = (
+        f"{w.pct:.0f} [{w.low_pct:.0f}, {w.high_pct:.0f}]" for w in (s.within_5_pct, s.within_10_pct)
+    )
     covered = "" if s.covered_pct is None else f"{s.covered_pct:.0f}"
     print(
         f"| {form} | {how} | {s.mape_pct:.2f} | {s.mdape_pct:.2f} | {s.p95_ape_pct:.1f} | {s.bias_pct:+.2f}"
-        f" | {five.pct:.0f} [{five.low_pct:.0f}, {five.high_pct:.0f}] | {ten.pct:.0f} [{ten.low_pct:.0f}, {ten.high_pct:.0f}]"
-        f" | {covered} | {s.noise_pct or 0:.2f} | {s.floor_mape_pct or 0:.2f} |"
+        f" | {five} | {ten} | {covered} | {s.noise_pct or 0:.2f} | {s.floor_mape_pct or 0:.2f} |"
     )
 
 
 def bare_loop(target: Target, folder: Path, repeats: int) -> None:
     """edgeprof's latency against a bare loop in a process of its own, in turn."""
     print(f"\n## Against a bare ONNX Runtime loop: {repeats} alternated repeats, one thread\n")
-    print("| network | edgeprof ms | bare loop ms | ratio of medians | spread of edgeprof | spread of bare loop |")
+    print(
+        "| network | edgeprof ms | bare loop ms | ratio of medians | spread of edgeprof | spread of bare loop |"
+    )
     print("|---|---|---|---|---|---|")
     for knobs in LOOP_NETS:
         work = workload("bench", {**knobs, "threads": 1})

@@ -31,7 +31,7 @@ _API = {
     "validate_law": "edgeprof.validation",
 }
 
-__all__ = ["__version__", *_API]  # noqa: PLE0604
+__all__ = ["__version__", *_API]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,8 @@ class Advice:
 
 ADVICE: Mapping[str, Advice] = {
     "few-rounds": Advice(
-        "fewer than three rounds: how well the latency repeats is not known", "measure with --rounds 3 or more"
+        "fewer than three rounds: how well the latency repeats is not known",
+        "measure with --rounds 3 or more",
     ),
     "target-missed": Advice(
         "the time was up before the interval of the median was as narrow as asked",
@@ -46,7 +47,8 @@ ADVICE: Mapping[str, Advice] = {
         "stop other programs, or leave them a core: --threads less than the cores",
     ),
     "throttled": Advice(
-        "the processor throttled itself while a network was measured", "cool it, or lower its clock and keep it there"
+        "the processor throttled itself while a network was measured",
+        "cool it, or lower its clock and keep it there",
     ),
     "coverage": Advice(
         "kernel times and latency differ by more than a tenth on networks of 1 ms and more",
@@ -56,7 +58,8 @@ ADVICE: Mapping[str, Advice] = {
         "rounds ran different kernels for the same network", "keep one runtime version in one environment"
     ),
     "unpriced": Advice(
-        "kernels that the law's form has no terms for were priced into the overhead", "name them in the form's file"
+        "kernels that the law's form has no terms for were priced into the overhead",
+        "name them in the form's file",
     ),
 }
 

@@ -89,7 +89,9 @@ def _runtimes() -> Iterator[Finding]:
 
 def _governor(machine: Machine) -> Finding:
     if machine.governor is None:
-        return Finding("governor", "ok", "not visible here: the clock is governed elsewhere (a virtual machine?)")
+        return Finding(
+            "governor", "ok", "not visible here: the clock is governed elsewhere (a virtual machine?)"
+        )
     if machine.governor == "performance":
         return Finding("governor", "ok", "performance")
     return Finding("governor", "warning", machine.governor, ADVICE["governor"].remedy)
@@ -98,7 +100,9 @@ def _governor(machine: Machine) -> Finding:
 def _company(machine: Machine, seen: Disturbance) -> Iterator[Finding]:
     load, cores = load_1m(), machine.physical_cores
     state: State = "warning" if load > QUIET_LOAD * cores else "ok"
-    yield Finding("load", state, f"{load:.2f} on {cores} cores", ADVICE["busy"].remedy if state != "ok" else "")
+    yield Finding(
+        "load", state, f"{load:.2f} on {cores} cores", ADVICE["busy"].remedy if state != "ok" else ""
+    )
     for name, share, code in (("steal", seen.steal_pct, "stolen"), ("waiting", seen.waited_pct, "contended")):
         what = "by the hypervisor" if name == "steal" else "some task waited for a processor"
         if share is None:
@@ -126,7 +130,9 @@ def _space() -> Finding:
     memory = psutil.virtual_memory().available / 2**20
     detail = f"{disk / 1024:.1f} GiB in {tempfile.gettempdir()}, {memory / 1024:.1f} GiB of memory free"
     if min(disk, memory) < FREE_MIB:
-        return Finding("space", "warning", detail, "networks of the catalogue need about a GiB: free some, or set TMPDIR")
+        return Finding(
+            "space", "warning", detail, "networks of the catalogue need about a GiB: free some, or set TMPDIR"
+        )
     return Finding("space", "ok", detail)
 
 
@@ -149,13 +155,19 @@ def _steadiness(machine: Machine) -> Finding:
             backend=backend.name,
             runtime=backend.runtime(),
         )
-        readings = [backend.measure(case, n, Stop(min_s=0.2, max_s=0.4), None).latency_ms for n in range(READINGS)]
+        readings = [
+            backend.measure(case, n, Stop(min_s=0.2, max_s=0.4), None).latency_ms for n in range(READINGS)
+        ]
     except EdgeprofError as error:
         return Finding("steadiness", "missing", error.message, error.hint)
     finally:
         backend.close()
     spread = 100 * (max(readings) / min(readings) - 1)
-    detail = f"a network of {min(readings):.2f} ms repeats within {spread:.1f} % ({READINGS} times, one thread)"
+    detail = (
+        f"a network of {min(readings):.2f} ms repeats within {spread:.1f} % ({READINGS} times, one thread)"
+    )
     if not math.isfinite(spread) or spread > STEADY_PCT:
-        return Finding("steadiness", "warning", detail, f"stop other programs (pid {os.getpid()} is edgeprof's own)")
+        return Finding(
+            "steadiness", "warning", detail, f"stop other programs (pid {os.getpid()} is edgeprof's own)"
+        )
     return Finding("steadiness", "ok", detail)

@@ -18,6 +18,11 @@ def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     root = Path(tempfile.gettempdir())
     for folder in root.glob("edgeprof-*-*"):
         owner = NAME.match(folder.name)
-        if owner and folder.is_dir() and folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(owner[1])):
+        if (
+            owner
+            and folder.is_dir()
+            and folder.stat().st_uid == os.getuid()
+            and not psutil.pid_exists(int(owner[1]))
+        ):
             shutil.rmtree(folder, ignore_errors=True)
     return tempfile.TemporaryDirectory(prefix=f"edgeprof-{os.getpid()}-")

@@ -25,7 +25,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sweep.sweep, fit.fit, predict.predict, validate.validate, doctor.doctor, export.export, merge.merge):
+for verb in (
+    sweep.sweep,
+    fit.fit,
+    predict.predict,
+    validate.validate,
+    doctor.doctor,
+    export.export,
+    merge.merge,
+):
     app.command()(verb)
 app.command("list")(catalogue.list_names)
 app.command("show")(catalogue.show)

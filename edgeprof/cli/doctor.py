@@ -25,7 +25,15 @@ def doctor(json_: o.Json = False) -> int:
         return 0
     for finding in findings:
         head = f"{MARKS[finding.state]} {finding.name}"
-        print(textwrap.fill(finding.detail, WIDTH, initial_indent=f"{head:<{INDENT}}", subsequent_indent=" " * INDENT))
+        print(
+            textwrap.fill(
+                finding.detail, WIDTH, initial_indent=f"{head:<{INDENT}}", subsequent_indent=" " * INDENT
+            )
+        )
         if finding.remedy:
-            print(textwrap.fill(f"→ {finding.remedy}", WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT))
+            print(
+                textwrap.fill(
+                    f"→ {finding.remedy}", WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT
+                )
+            )
     return 0

@@ -320,8 +320,11 @@ def _unpriced(examples: Sequence[Example], form: Form) -> dict[str, float]:
     return found
 
 
-def _overhead(examples: Sequence[Example], form: Form, law: Law, repeats: int = 0, seed: int = 0) -> NDArray[np.float64]:
-    """Coefficients of the overhead, on what the groups leave of the latency: [m], or [repeats, m] on resampled networks.
+def _overhead(
+    examples: Sequence[Example], form: Form, law: Law, repeats: int = 0, seed: int = 0
+) -> NDArray[np.float64]:
+    """Coefficients of the overhead, on what the groups leave of the latency: [m]; on resampled
+    networks [repeats, m].
 
     For a form of kernels that is the measured remainder, which may be negative, and the kernels without a group; for a
     form of networks the groups' own predictions are taken as given, as in the reference study.

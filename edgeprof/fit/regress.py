@@ -53,7 +53,9 @@ def fit_log(
             if gain < TOLERANCE * max(best_loss, 1):
                 break
         robust = w / (1 + (residual / SCALE) ** 2) ** 0.25
-        step = nnls(x / p[:, None] * robust[:, None], (1 - known / p - np.clip(residual, -0.5, 0.5)) * robust)[0]
+        step = nnls(
+            x / p[:, None] * robust[:, None], (1 - known / p - np.clip(residual, -0.5, 0.5)) * robust
+        )[0]
         c = c + (1.0 if loss <= best_loss else 0.5) * (step - c)
     found[:] = best / scale
     return found

@@ -22,7 +22,7 @@ fc = 0
 tile = 12
 threads = 1
 [vary]
-batch = [1, 2, 4, 8]
+batch = [1, 2]
 depth = [3, 4, 5]
 """
 

@@ -27,10 +27,12 @@ class HostReading:
 def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading:
     """The present counters of the machine whose ``/proc`` and ``/sys`` are under ``root``.
 
-    Sources: proc(5); Documentation/accounting/psi.rst, Documentation/ABI/testing/sysfs-class-thermal of the Linux kernel.
+    Sources: proc(5); of the Linux kernel, Documentation/accounting/psi.rst and ABI/testing/sysfs-class-thermal.
     """
     ticks = [int(part) for part in _first(root / "proc/stat", "cpu ").split()[1:] if part.isdigit()]
-    waited = next((p for p in _first(root / "proc/pressure/cpu", "some").split() if p.startswith("total=")), "")
+    waited = next(
+        (p for p in _first(root / "proc/pressure/cpu", "some").split() if p.startswith("total=")), ""
+    )
     cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*"))
     clocks = [_number(cpu / "cpufreq/scaling_cur_freq") for cpu in cpus]
     throttles = [_number(cpu / "thermal_throttle/core_throttle_count") for cpu in cpus]
@@ -60,7 +62,9 @@ class Disturbance:
 
 def between(before: HostReading, after: HostReading) -> Disturbance:
     """The disturbance from ``before`` to ``after``."""
-    steal = _share(before.steal, after.steal, None if None in (before.total, after.total) else _gap(before, after))
+    steal = _share(
+        before.steal, after.steal, None if None in (before.total, after.total) else _gap(before, after)
+    )
     wall_us = (after.at_s - before.at_s) * 1e6
     events = None
     if before.throttled is not None and after.throttled is not None:
