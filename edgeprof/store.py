@@ -172,14 +172,19 @@ class Store:
             self._db.executemany(ADD_CASE, rows)
 
     def add_round(self, case: Case, measured: Round, session: str) -> None:
-        """Write one round in one transaction; an earlier round of that number is superseded."""
+        """Write one round in one transaction. It supersedes an earlier round of that number, but a failure does not
+        supersede a success."""
         key = case.key()
         with self._transaction():
-            self._supersede(key, measured.number)
+            lost = measured.status == "failed" and self._knows(
+                "rounds", case_key=key, number=measured.number, superseded=0, status="ok"
+            )
+            if not lost:
+                self._supersede(key, measured.number)
             self._db.execute(
                 ADD_ROUND,
                 (key, measured.number, session, now(), measured.status, measured.reason, measured.repeats)
-                + (_pack(measured), zlib.compress(measured.runs_ns.astype("<i8").tobytes(), 6), 0),
+                + (_pack(measured), zlib.compress(measured.runs_ns.astype("<i8").tobytes(), 6), int(lost)),
             )
 
     def supersede(self, cases: Iterable[Case]) -> None:

@@ -519,3 +519,11 @@ def test_superseded_rounds_stay_superseded_in_a_merge(tmp_path):
     a = filled_with(tmp_path / "a.db", round_(1, ms=3.0), round_(1, ms=1.0), session="a")
     _, found = merged(tmp_path / "c.db", a)
     assert found[0].rounds_ms == (1.0,)
+
+
+def test_a_failure_does_not_supersede_a_success(store):
+    store.add_round(case(), round_(), "s1")
+    store.add_round(case(), failed(), "s1")
+    (kept,) = store.measurements()
+    assert kept.rounds_ms == (1.0,)
+    assert rows(store.path, "SELECT status, superseded FROM rounds ORDER BY id") == [("ok", 0), ("failed", 1)]

@@ -93,7 +93,7 @@ def run_session(
     done = store.done()
     store.add_cases(cases, estimator, backend.simulated, rounds)
     session = _Session(store, backend, stop, tiles, clock, sleep)
-    store.add_session(session.uid, {**(facts or {}), **backend.facts(), "load_1m": load_1m()})
+    store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": load_1m()})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
     total = len(cases) * rounds

@@ -272,8 +272,11 @@ def test_an_answer_cut_short_is_a_crash(tmp_path):
         worker.ask({"do": "describe"}, 60)
         os.kill(worker.pid, signal.SIGSTOP)
         process = psutil.Process(worker.pid)
+        pipes = [fd for fd in Path(f"/proc/{process.pid}/fd").iterdir() if "pipe" in os.readlink(fd)]
+        answers = next(fd for fd in pipes if int(fd.name) > 2)
         half = subprocess.Popen(
-            ["sh", "-c", f"printf '{{\"ok\": {{' > /proc/{process.pid}/fd/1; kill -9 {process.pid}"],
+            # after the request was sent, or the next one would find the worker gone and start another
+            ["sh", "-c", f"sleep 1; printf '{{\"ok\": {{' > {answers}; kill -9 {process.pid}"],
         )
         with pytest.raises(WorkerError, match="SIGKILL"):
             worker.ask({"do": "describe"}, 60)
