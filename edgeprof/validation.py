@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import FitError, SpecError
-from edgeprof.fit.fitting import judge, net_key, usable
+from edgeprof.fit.examples import net_key, usable
 from edgeprof.fit.law import LEVEL, Law
-from edgeprof.fit.validate import Scores, score
+from edgeprof.fit.validate import Scores, judge, score
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import expand

@@ -29,7 +29,8 @@ def fit(
     Example: edgeprof fit --db edgeprof.db --out law.json
     """
     from edgeprof.fit.emit import law_text
-    from edgeprof.fit.fitting import choose, matching
+    from edgeprof.fit.examples import matching
+    from edgeprof.fit.fitting import choose
     from edgeprof.fit.law import write_law
     from edgeprof.store import Store, now
 

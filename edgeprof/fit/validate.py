@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeprof.fit.examples import Example, spread_pct
+from edgeprof.fit.law import LEVEL, Law, predict_many
+
 
 @dataclass(frozen=True)
 class Row:
@@ -83,3 +86,24 @@ def wilson(hits: int, total: int, z: float = 1.959964) -> Share:
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
     return Share(100 * p, max(100 * (middle - half), 0.0), min(100 * (middle + half), 100.0))
+
+
+def judge(law: Law, examples: Sequence[Example], level: float = LEVEL) -> list[Row]:
+    """Measured against predicted."""
+    nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
+    rows = []
+    for e, p in zip(examples, predict_many(law, nets, level), strict=True):
+        m = e.measurement
+        rows.append(
+            Row(
+                net=m.case.net.label(),
+                batch=m.case.batch,
+                measured_ms=e.latency_ms,
+                predicted_ms=p.latency_ms,
+                low_ms=p.interval_ms[0] if p.interval_ms else None,
+                high_ms=p.interval_ms[1] if p.interval_ms else None,
+                noise_pct=spread_pct(m.rounds_ms),
+                floor_ms=sum(k.ms for k in m.kernels) or None,
+            )
+        )
+    return rows

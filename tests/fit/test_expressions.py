@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeprof.errors import SpecError
-from edgeprof.fit.expressions import MAX_TERMS, BoundedSum, as_text, parse
+from edgeprof.fit.expressions import as_text, parse
+from edgeprof.fit.functions import MAX_TERMS, BoundedSum
 
 NAMES = {"B", "C", "Cin", "Cout", "D", "F", "H", "K", "N", "W", "t", "x", "y"}
 steady = settings(derandomize=True, deadline=None, max_examples=200, database=None)

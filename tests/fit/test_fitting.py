@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import EdgeprofError, FitError
-from edgeprof.fit.fitting import choose, fit_law, judge, matching, net_key, spread_pct, usable
+from edgeprof.fit.examples import matching, net_key, spread_pct, usable
+from edgeprof.fit.fitting import choose, fit_law
 from edgeprof.fit.forms import parse_form, read_form
 from edgeprof.fit.law import Law, predict, predict_many, read_law, write_law
-from edgeprof.fit.validate import score
+from edgeprof.fit.validate import judge, score
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweeps.run import open_target, run_sweep

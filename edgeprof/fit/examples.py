@@ -1,0 +1,123 @@
+"""Examples: measurements made ready for fitting."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprof.errors import FitError
+from edgeprof.fit.rules import Observed, leader, tensor_dims
+from edgeprof.nets.operators import Operator, net_operators
+from edgeprof.nets.spec import NetSpec
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import KernelMeasurement, Measurement
+
+
+@dataclass(frozen=True)
+class Example:
+    """A measurement made ready for fitting; ``latency_ms`` is known."""
+
+    measurement: Measurement
+    latency_ms: float
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """Operators of the network at its batch."""
+        return net_operators(self.measurement.case.net, self.measurement.case.batch)
+
+    @cached_property
+    def observed(self) -> Observed:
+        """What the rules are learnt from."""
+        kernels = tuple((k.kind, k.operators, k.glue) for k in self.measurement.kernels)
+        return Observed(self.operators, kernels)
+
+    def dims(self, kernel: KernelMeasurement) -> Mapping[str, float]:
+        """The dimensions that a kernel's time depends on."""
+        by_name = {op.name: op for op in self.operators}
+        if kernel.glue:
+            op = by_name.get(kernel.operators[-1])
+            return tensor_dims((op.outputs if op else self.operators[0].inputs)[0])
+        name = leader(kernel.kind, kernel.operators, {o.name: o.op_type for o in self.operators})
+        if name not in by_name:
+            raise FitError(
+                f"the kernel {kernel.name} is of no operator of its network",
+                "use --form eq13, in a network's variables",
+            )
+        return by_name[name].dims
+
+
+def usable(measurements: Sequence[Measurement], launch: str = "blocking") -> list[Example]:
+    """Measurements that a law can be fitted on: measured, of one launch mode where there are several, and of one board,
+    machine, backend, runtime, precision and number of threads.
+
+    :raises FitError: nothing measured, or several boards or settings in one.
+    """
+    good = [m for m in measurements if m.latency_ms is not None]
+    if not good:
+        raise FitError(
+            "the database has no measurement to fit", "measure some networks first: edgeprof sweep"
+        )
+    launches = {m.case.launch for m in good}
+    if len(launches) > 1:
+        good = [m for m in good if m.case.launch == launch]
+    for what in ("board", "machine", "backend", "runtime", "precision", "threads"):
+        values = sorted({str(getattr(m.case, what)) for m in good})
+        if len(values) > 1:
+            raise FitError(
+                f"the measurements are of several values of {what}: {', '.join(values[:4])}",
+                f"a law is of one: fit a database of one, or choose with --where {what}={values[0]}",
+            )
+    return [Example(m, m.latency_ms) for m in good if m.latency_ms is not None]
+
+
+def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[Measurement]:
+    """Measurements whose case has every ``KEY=VALUE`` of ``where``.
+
+    :raises FitError: no such key, or nothing left.
+    """
+    left = list(measurements)
+    for condition in where:
+        key, equals, value = condition.partition("=")
+        if not equals or key not in Case.model_fields or key == "net":
+            keys = ", ".join(k for k in Case.model_fields if k != "net")
+            raise FitError(f"'{condition}' is no condition", f"write KEY=VALUE, KEY one of {keys}")
+        values = sorted({str(getattr(m.case, key)) for m in left})
+        left = [m for m in left if str(getattr(m.case, key)) == value]
+        if not left:
+            raise FitError(f"no measurement has {condition}", f"{key} is one of: {', '.join(values)}")
+    return left
+
+
+def net_key(net: NetSpec) -> str:
+    """A short name of a network, the same for equal networks: 12 hexadecimal digits."""
+    return hashlib.sha256(net.model_dump_json().encode()).hexdigest()[:12]
+
+
+def machine_of(examples: Sequence[Example]) -> dict[str, Any]:
+    for example in examples:
+        machine = example.measurement.environment.get("machine")
+        if isinstance(machine, Mapping):
+            return dict(machine)
+    return {"model": examples[0].measurement.case.machine}
+
+
+def owners_of(examples: Sequence[Example]) -> NDArray[np.int64]:
+    """The number of each example's network: all batches of one network have the same."""
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(e.measurement.case.net, len(numbers)) for e in examples])
+
+
+def spread_pct(rounds: Sequence[float]) -> float | None:
+    """How far a network's rounds lie apart: median over the least, less one, in percent; None for one round."""
+    return (float(np.median(rounds)) / min(rounds) - 1) * 100 if len(rounds) > 1 else None
+
+
+def noise_pct(examples: Sequence[Example]) -> float | None:
+    known = [n for e in examples if (n := spread_pct(e.measurement.rounds_ms)) is not None]
+    return float(np.median(known)) if known else None
