@@ -19,8 +19,8 @@ from edgeprof.fit.forms import read_form
 from edgeprof.fit.validate import Scores
 from edgeprof.nets.build import model_bytes
 from edgeprof.store import Store, now
+from edgeprof.sweep import Target, open_target, run_sweep
 from edgeprof.sweeps.expand import workload
-from edgeprof.sweeps.run import Target, open_target, run_sweep
 from edgeprof.sweeps.spec import read_sweep
 from edgeprof.validation import validate_law
 

@@ -11,9 +11,9 @@ from edgeprof.fit.examples import net_key, usable
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.validate import Scores, judge, score
 from edgeprof.store import Store
+from edgeprof.sweep import Target, run_sweep
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import expand
-from edgeprof.sweeps.run import Target, run_sweep
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep
 from edgeprof.timing.session import Progress, SweepResult
 

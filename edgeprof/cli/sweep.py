@@ -58,7 +58,7 @@ def sweep(
     Example: edgeprof sweep group4 --batch 64 --db g4.db
     """
     from edgeprof.backends.base import Stop
-    from edgeprof.sweeps.run import cases_of, estimate_s, open_target, run_sweep
+    from edgeprof.sweep import cases_of, estimate_s, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
 
     knobs = o.given(

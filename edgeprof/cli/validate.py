@@ -33,7 +33,7 @@ def validate(
     """
     from edgeprof.backends.base import Stop
     from edgeprof.fit.law import read_law
-    from edgeprof.sweeps.run import open_target
+    from edgeprof.sweep import open_target
     from edgeprof.validation import validate_law
 
     found_law = read_law(law)

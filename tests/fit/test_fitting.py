@@ -19,7 +19,7 @@ from edgeprof.fit.law import Law, predict, predict_many, read_law, write_law
 from edgeprof.fit.validate import judge, score
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweeps.run import open_target, run_sweep
+from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep, read_sweep
 from edgeprof.timing.measurement import Measurement
 from edgeprof.validation import family_sweep, unseen

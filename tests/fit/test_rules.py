@@ -26,8 +26,8 @@ from edgeprof.fit.rules import (
 )
 from edgeprof.nets.operators import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
+from edgeprof.sweep import open_target
 from edgeprof.sweeps.expand import expand
-from edgeprof.sweeps.run import open_target
 from edgeprof.sweeps.spec import parse_sweep, read_sweep
 from edgeprof.timing.measurement import KernelTimes
 
