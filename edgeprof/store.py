@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sqlite3
+import tempfile
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +21,7 @@ import numpy as np
 
 from edgeprof.boards.spec import Estimator
 from edgeprof.errors import StoreError
+from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Measurement, Round, measurement
 
@@ -79,20 +82,43 @@ class Store:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """:raises StoreError: the file is missing, cannot be written, is no edgeprof database or of a newer version."""
         self.path = path
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         if not create and not path.is_file():
             raise StoreError(f"no database {path}", f"measure one first: edgeprof sweep --db {path}")
         with _clear_errors(path):
-            target = str(path) if create else f"file:{_quoted(path)}?mode=rw"
+            self._db = self._connected(create)
             try:
-                self._db = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, uri=not create)
-                self._db.execute("PRAGMA schema_version").fetchone()
-            except sqlite3.OperationalError:
-                if create:
-                    raise
-                self._db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True)
-            if create and self._empty():
-                self._create()
-            self._check()
+                if create and self._empty():
+                    self._create()
+                self._check()
+            except BaseException:
+                self.close()
+                raise
+
+    def _connected(self, create: bool) -> sqlite3.Connection:
+        target = str(self.path) if create else f"file:{_quoted(self.path)}?mode=rw"
+        db = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, uri=not create)
+        try:
+            db.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.Error as error:
+            db.close()
+            if create or not isinstance(error, sqlite3.OperationalError):
+                raise
+            return self._read_only()
+        return db
+
+    def _read_only(self) -> sqlite3.Connection:
+        """A file where nothing may be written. Where a kill has left a log beside it, SQLite would pass over what is
+        in the log; a copy has all of it."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not log.exists() or not log.stat().st_size:
+            return sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)
+        self._copy = scratch_folder()
+        for part in (self.path, log):
+            shutil.copyfile(part, Path(self._copy.name) / part.name)
+        db = sqlite3.connect(Path(self._copy.name) / self.path.name, isolation_level=None)
+        db.execute("PRAGMA query_only = ON")
+        return db
 
     def _empty(self) -> bool:
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -133,6 +159,8 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+        if self._copy:
+            self._copy.cleanup()
 
     def __enter__(self) -> Store:
         return self

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.build import IR_VERSION, OPSET, model_bytes
-from edgeprof.nets.operators import net_operators, total_macs
+from edgeprof.nets.operators import net_operators, parse_model, total_macs
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel, match_events, midmean, trace
@@ -23,6 +22,7 @@ from edgeprof.timing.process import Worker
 
 CHAIN = 40  # kernels in the network that prices one profile event
 PROFILE_S = 0.2
+PATIENCE_S = 60.0  # to start, load and answer, beside the runs
 SLOWEST_MACS_PER_S = 1e9  # a network slower than this counts as hung
 
 
@@ -38,10 +38,12 @@ class RuntimeBackend:
         providers: tuple[str, ...],
         launches: tuple[str, ...],
         environment: Mapping[str, str] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.name = name
         self.launches = launches
         self._providers = providers
+        self._patience_s = patience_s
         self._worker = Worker(driver, environment)
         self._folder = scratch_folder()
         self._facts: dict[str, Any] = {}
@@ -54,7 +56,7 @@ class RuntimeBackend:
 
     def facts(self) -> dict[str, Any]:
         if not self._facts:
-            self._facts = self._worker.ask({"do": "describe"}, timeout_s=60)
+            self._facts = self._worker.ask({"do": "describe"}, timeout_s=self._patience_s)
             missing = [p for p in self._providers if p not in self._facts["providers"]]
             if missing:
                 raise BackendError(
@@ -67,12 +69,12 @@ class RuntimeBackend:
         key = case.key()
         path = Path(self._folder.name) / "model.onnx"
         path.write_bytes(model_bytes(case.net, case.batch))
-        timeout = 60 + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
+        timeout = self._patience_s + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
         options = dict(case.provider_options)
         answer = self._ask(path, case.threads, options, stop, tiles, key not in self._traces, timeout)
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
-            graph = onnx.load_model_from_string(base64.b64decode(answer["graph"])).graph
+            graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
             self._traces[key] = trace(graph, operators)
         runs = np.asarray(answer["runs_ns"], np.int64)
         kernels = tuple(
@@ -110,7 +112,7 @@ class RuntimeBackend:
         if threads not in self._event_us:
             path = Path(self._folder.name) / "chain.onnx"
             path.write_bytes(chain_bytes(CHAIN))
-            answer = self._ask(path, threads, {}, Stop(max_s=0.5), None, False, 60)
+            answer = self._ask(path, threads, {}, Stop(max_s=0.5), None, False, self._patience_s)
             latency = float(np.median(answer["runs_ns"])) / 1e3
             kernels = sum(midmean(event["us"]) for event in answer["kernels"])
             self._event_us[threads] = max((kernels - latency) / len(answer["kernels"]), 0.0)

@@ -43,6 +43,17 @@ class Operator:
         return hash((self.name, self.op_type, self.inputs, self.outputs))
 
 
+def parse_model(data: bytes, source: str) -> onnx.ModelProto:
+    """The network in the content of an ONNX file.
+
+    :raises SpecError: it is none.
+    """
+    try:
+        return onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own, which has no public name
+        raise SpecError(f"{source} is not ONNX: {error}", "export the network again") from None
+
+
 def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
     """Every node of ``model`` in graph order, with dimensions found by ONNX shape inference.
 

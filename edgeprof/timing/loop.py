@@ -38,14 +38,17 @@ def warm_up(run, clock, max_ns):
 
     Returns (nanoseconds of every run, shortest of the last runs).
     """
-    begin = clock()
-    times = []
+    times, spent, last = [], 0, clock()
     while True:
         start = clock()
         run()
         end = clock()
+        if end < start:
+            last = end  # the clock jumped back: this run's time is not known
+            continue
         times.append(end - start)
-        if len(times) >= WARM_RUNS and end - begin >= max_ns:
+        spent, last = spent + max(end - last, 0), end
+        if len(times) >= WARM_RUNS and spent >= max_ns:
             break
         if len(times) >= 2 * WARM_WINDOW:
             last, before = min(times[-WARM_WINDOW:]), min(times[-2 * WARM_WINDOW : -WARM_WINDOW])
@@ -59,7 +62,8 @@ def sample(run, clock, stop):
 
     ``stop`` has ``target_ci`` (relative half-width of the median's interval), ``min_runs``, ``min_s`` and ``max_s``.
     Fast runs are repeated inside one sample until it is long enough for the clock, and the interval is that
-    of the samples; the duration of every single run is kept.
+    of the samples; the duration of every single run is kept. A sample in which the clock jumped back is not; time
+    spent is what the clock went forwards.
 
     Returns a dict: ``runs_ns`` (single runs in order), ``repeats`` (runs per sample), ``first_ns``, ``warm_runs``,
     ``half_width`` and ``stopped`` (``target`` or ``time``).
@@ -68,16 +72,19 @@ def sample(run, clock, stop):
     warming, shortest = warm_up(run, clock, max_ns / 4)
     repeats = max(1, math.ceil(SAMPLE_NS / max(shortest, 1.0)))
     runs, samples, stopped = [], [], "time"
-    begin = clock()
+    spent, last = 0, clock()
     look_at = 0
     while True:
         stamps = [clock()]
         for _ in range(repeats):
             run()
             stamps.append(clock())
-        runs.extend(b - a for a, b in zip(stamps, stamps[1:]))
+        spent, last = spent + max(stamps[-1] - last, 0), stamps[-1]
+        times = [b - a for a, b in zip(stamps, stamps[1:])]
+        if min(times) < 0:
+            continue
+        runs.extend(times)
         samples.append((stamps[-1] - stamps[0]) / float(repeats))
-        spent = stamps[-1] - begin
         if spent >= max_ns and len(samples) >= MIN_RUNS_AT_CAP:
             if len(samples) >= stop["min_runs"] and relative_half_width(samples) <= stop["target_ci"]:
                 stopped = "target"

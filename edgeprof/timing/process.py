@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 from edgeprof.errors import BackendError, WorkerError
+from edgeprof.scratch import scratch_folder
 
 BOOT = """
 import json, sys, types
@@ -37,8 +39,9 @@ class Worker:
     def __init__(self, driver: str, environment: Mapping[str, str] | None = None) -> None:
         self._driver = driver
         self._environment = dict(environment or {})
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
+        self._folder: Any = None
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send one request and wait for its answer.
@@ -47,13 +50,17 @@ class Worker:
         :raises BackendError: the runtime is not installed, or refused what was asked.
         """
         try:
-            line = self._exchange(json.dumps(request) + "\n", timeout_s)
+            line = self._exchange(json.dumps(request).encode() + b"\n", timeout_s)
         except KeyboardInterrupt:
             self.kill()  # or its answer would be taken for that of the next request
             raise
-        if not line.endswith("\n"):
+        if not line.endswith(b"\n"):
             raise self._gone()
-        answer = json.loads(line)
+        answer = parse_answer(line)
+        if answer is None:
+            self.kill()
+            start = line[:60].decode(errors="replace")
+            raise WorkerError(f"the worker answered nonsense: {start}", "others go on with a new worker")
         if "ok" in answer:
             return dict(answer["ok"])
         if answer.get("kind") == "memory":
@@ -94,52 +101,63 @@ class Worker:
         """Process number while it runs."""
         return self._process.pid if self._process else None
 
-    def _exchange(self, text: str, timeout_s: float) -> str:
+    def _exchange(self, line: bytes, timeout_s: float) -> bytes:
         """Send a line, wait for a line; what comes back has no end where the worker ended first."""
         process = self._started()
         assert process.stdin and process.stdout
         try:
-            process.stdin.write(text)
+            process.stdin.write(line)
             process.stdin.flush()
         except OSError:
-            return ""
+            return b""
+        deadline = time.monotonic() + timeout_s
+        parts: list[bytes] = []
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                self.kill()
-                raise WorkerError(
-                    f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
-                )
-        return process.stdout.readline()
+            while not parts or not parts[-1].endswith(b"\n"):
+                if not selector.select(max(deadline - time.monotonic(), 0)):
+                    self.kill()
+                    raise WorkerError(
+                        f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
+                    )
+                parts.append(os.read(process.stdout.fileno(), 2**16))
+                if not parts[-1]:
+                    break
+        return b"".join(parts)
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:
             return self._process
         self._forget()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (it lives as long as the process)
+        self._folder = scratch_folder()
         self._process = subprocess.Popen(
             [sys.executable, "-c", BOOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **self._environment},
-            text=True,
+            env={**os.environ, "TMPDIR": self._folder.name, **self._environment},
         )
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):  # it ended at once: the next exchange says how
-            self._process.stdin.write(json.dumps(program(self._driver)) + "\n")
+            self._process.stdin.write(json.dumps(program(self._driver)).encode() + b"\n")
         return self._process
 
     def _gone(self) -> WorkerError:
         process, tail = self._process, ""
-        code = process.wait() if process else None
+        code = None
+        if process:
+            try:
+                code = process.wait(timeout=1)
+            except subprocess.TimeoutExpired:  # it closed its output, but lives
+                process.kill()
+                process.wait()
         if self._errors:
             self._errors.seek(0)
             tail = " ".join(self._errors.read()[-300:].split())
         self._forget()
-        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"status {code}"
         hint = "out of memory perhaps: use a smaller batch" if code == -signal.SIGKILL else "others go on"
-        return WorkerError(f"the worker ended with {how}{': ' + tail if tail else ''}", hint)
+        return WorkerError(f"the worker {_ending(code)}{': ' + tail if tail else ''}", hint)
 
     def _forget(self) -> None:
         if self._process:
@@ -149,7 +167,32 @@ class Worker:
                         pipe.close()
         if self._errors:
             self._errors.close()
-        self._process = self._errors = None
+        if self._folder:
+            self._folder.cleanup()
+        self._process = self._errors = self._folder = None
+
+
+def parse_answer(line: bytes) -> dict[str, Any] | None:
+    """The answer in a line of the worker; None where it is none."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(answer, dict):
+        return None
+    return answer if isinstance(answer.get("ok"), dict) or isinstance(answer.get("error"), str) else None
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, by its status."""
+    if code is None:
+        return "closed its output"
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"ended with signal {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"ended with signal {-code}"
 
 
 def program(driver: str) -> list[tuple[str, str]]:

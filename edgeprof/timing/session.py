@@ -88,6 +88,7 @@ def run_session(
     the sentinel drifted is measured once more.
     """
     stop = stop or Stop()
+    clock = onwards(clock)
     if fresh:
         store.supersede(cases)
     done = store.done()
@@ -207,6 +208,21 @@ class _Session:
         best = self._best.setdefault(sentinel, latency)
         self._best[sentinel] = min(best, latency)
         return latency > best * (1 + DRIFT)
+
+
+def onwards(clock: Callable[[], float]) -> Callable[[], float]:
+    """A clock of the seconds that ``clock`` went forwards: it stands still where ``clock`` jumps back, so that a budget
+    stays what it is."""
+    last, spent = clock(), 0.0
+
+    def read() -> float:
+        nonlocal last, spent
+        now = clock()
+        spent += max(now - last, 0.0)
+        last = now
+        return spent
+
+    return read
 
 
 def disturbed(seen: Disturbance) -> tuple[str, ...]:
