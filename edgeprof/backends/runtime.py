@@ -16,7 +16,7 @@ from edgeprof.nets.build import IR_VERSION, OPSET, model_bytes
 from edgeprof.nets.operators import net_operators, parse_model, total_macs
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.breakdown import Kernel, match_events, midmean, trace
+from edgeprof.timing.breakdown import Kernel, band_mean, match_events, trace
 from edgeprof.timing.measurement import KernelTimes, Round
 from edgeprof.timing.process import Worker
 
@@ -69,9 +69,12 @@ class RuntimeBackend:
         key = case.key()
         path = Path(self._folder.name) / "model.onnx"
         path.write_bytes(model_bytes(case.net, case.batch))
-        timeout = self._patience_s + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
+        timeout = (
+            self._patience_s + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
+        )
         options = dict(case.provider_options)
-        answer = self._ask(path, case.threads, options, stop, tiles, key not in self._traces, timeout)
+        graph = stop.profile and key not in self._traces
+        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout)
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
             graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
@@ -79,7 +82,7 @@ class RuntimeBackend:
         runs = np.asarray(answer["runs_ns"], np.int64)
         kernels = tuple(
             KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
-            for kernel, event in match_events(self._traces[key], operators, answer["kernels"])
+            for kernel, event in match_events(self._traces.get(key, ()), operators, answer.get("kernels", ()))
         )
         return Round(
             number=number,
@@ -91,7 +94,7 @@ class RuntimeBackend:
             load_ms=answer["load_ms"],
             first_run_ms=answer["first_ns"] / 1e6,
             host_ms=float(np.median(answer["host_ns"])) / 1e6,
-            profiled_us=tuple(answer["profiled_us"]),
+            profiled_us=tuple(answer.get("profiled_us", ())),
             kernels=kernels,
             event_us=event_us,
             telemetry={"memory_mib": answer["memory_mib"], "counters": answer["counters"]},
@@ -114,7 +117,7 @@ class RuntimeBackend:
             path.write_bytes(chain_bytes(CHAIN))
             answer = self._ask(path, threads, {}, Stop(max_s=0.5), None, False, self._patience_s)
             latency = float(np.median(answer["runs_ns"])) / 1e3
-            kernels = sum(midmean(event["us"]) for event in answer["kernels"])
+            kernels = sum(band_mean(event["us"]) for event in answer["kernels"])
             self._event_us[threads] = max((kernels - latency) / len(answer["kernels"]), 0.0)
         return self._event_us[threads]
 
@@ -138,12 +141,12 @@ class RuntimeBackend:
                 "stop": stop.as_dict(),
                 "input": str(tiles) if tiles else None,
                 "seed": 0,
-                "profile_s": PROFILE_S,
+                "profile_s": PROFILE_S if stop.profile else 0,
                 "graph": graph,
             },
             timeout_s,
         )
-        if not answer.get("kernels"):
+        if stop.profile and not answer.get("kernels"):
             raise WorkerError("the profile has no kernels", "the runtime was built without profiling")
         return answer
 
@@ -151,7 +154,7 @@ class RuntimeBackend:
 def _warnings(runs: Any, kernels: tuple[KernelTimes, ...], stopped: str) -> tuple[str, ...]:
     found = ["target-missed"] if stopped == "time" else []
     latency_us = float(np.median(runs)) / 1e3
-    if latency_us >= 1000 and abs(sum(midmean(k.us) for k in kernels) / latency_us - 1) > 0.1:
+    if kernels and latency_us >= 1000 and abs(sum(band_mean(k.us) for k in kernels) / latency_us - 1) > 0.1:
         found.append("coverage")
     return tuple(found)
 

@@ -11,7 +11,7 @@ from edgeprof import catalogue
 from edgeprof.errors import SpecError
 from edgeprof.nets.spec import first_problem
 
-Estimator = Literal["minimum", "median"]
+Estimator = Literal["low-decile", "minimum", "median"]
 
 
 class Peaks(BaseModel):
@@ -27,8 +27,9 @@ class Peaks(BaseModel):
 
 
 class Board(BaseModel):
-    """A board file. ``match`` tells how the board is recognised; ``estimator`` which statistic over rounds is the
-    latency: the ``minimum`` or the ``median`` of the rounds' medians."""
+    """A board file. ``match`` tells how the board is recognised; ``estimator`` which statistic of the samples
+    is the latency: the ``low-decile`` (least of the rounds' 10th percentiles), the ``minimum`` or the ``median`` of the
+    rounds' medians."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from edgeprof.boards.spec import Estimator
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.breakdown import midmean
-from edgeprof.timing.stats import combine, estimate, median_interval, samples_ms
+from edgeprof.timing.stats import combine, estimate, interval_ms, kernel_us, round_ms, samples_ms
 
 Status = Literal["ok", "partial", "failed"]
 DEFAULT_ROUNDS = 3
@@ -121,12 +120,12 @@ def measurement(
     status: Status = "ok" if len(good) >= wanted else "partial"
     if status == "partial" and not reason:
         reason = f"{len(good)} of {wanted} rounds measured"
-    medians = [r.latency_ms for r in good]
-    chosen = good[estimate(medians, estimator)]
-    latency = combine(medians, estimator)
+    latencies = [round_ms(samples_ms(r.runs_ns, r.repeats), estimator) for r in good]
+    chosen = good[estimate(latencies, estimator)]
+    latency = combine(latencies, estimator)
     singles = np.concatenate([r.runs_ns for r in good]) / 1e6
     kernels, raw_ms = _kernels(good, latency, estimator)
-    profiled = [midmean(r.profiled_us) / 1e3 for r in good if r.profiled_us]
+    profiled = [kernel_us(r.profiled_us, estimator) / 1e3 for r in good if r.profiled_us]
     warnings = tuple(dict.fromkeys(w for r in good for w in r.warnings))
     if any(_ran(r) != _ran(good[-1]) for r in good if r.kernels and good[-1].kernels):
         warnings += ("kernels-disagree",)
@@ -139,9 +138,9 @@ def measurement(
         simulated=simulated,
         estimator=estimator,
         latency_ms=latency,
-        ci_ms=median_interval(samples_ms(chosen.runs_ns, chosen.repeats)),
+        ci_ms=interval_ms(samples_ms(chosen.runs_ns, chosen.repeats), estimator),
         percentiles_ms={f"p{q}": float(np.percentile(singles, q)) for q in (50, 90, 95, 99)},
-        rounds_ms=tuple(medians),
+        rounds_ms=tuple(latencies),
         samples=sum(len(r.runs_ns) // r.repeats for r in good),
         load_ms=_least([r.load_ms for r in good]),
         first_run_ms=_least([r.first_run_ms for r in good]),
@@ -167,8 +166,9 @@ def _kernels(
     digit = math.ulp(latency)
     found, raw_ms = [], 0.0
     for order, kernel in enumerate(profiled[-1].kernels):
-        raw = combine([midmean(r.kernels[order].us) for r in profiled], estimator)
-        net = combine([max(midmean(r.kernels[order].us) - r.event_us, 0.0) for r in profiled], estimator)
+        times = [kernel_us(r.kernels[order].us, estimator) for r in profiled]
+        raw = combine(times, estimator)
+        net = combine([max(us - r.event_us, 0.0) for us, r in zip(times, profiled, strict=True)], estimator)
         raw_ms += raw / 1e3
         ms = round(net / 1e3 / digit) * digit
         found.append(

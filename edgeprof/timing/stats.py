@@ -1,16 +1,35 @@
-"""Statistics of samples: intervals of medians, percentiles, and the board's estimator over rounds."""
+"""Statistics of samples: the board's estimator within a round and over rounds, and intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from edgeprof.boards.spec import Estimator
-from edgeprof.timing.loop import median_ranks
+from edgeprof.timing.breakdown import band_mean
 
 Samples = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an estimator reads a round and joins rounds: the quantile of the samples that is a round's latency, the band
+    of the profiled runs whose mean is a kernel's time, and whether the least of the rounds counts or their median."""
+
+    quantile: float
+    band: tuple[float, float]
+    least: bool
+
+
+RECIPES: Mapping[Estimator, Recipe] = {
+    "low-decile": Recipe(0.1, (0.1, 0.4), True),
+    "minimum": Recipe(0.5, (0.25, 0.75), True),
+    "median": Recipe(0.5, (0.25, 0.75), False),
+}
 
 
 def samples_ms(runs_ns: NDArray[np.int64], repeats: int) -> Samples:
@@ -19,19 +38,31 @@ def samples_ms(runs_ns: NDArray[np.int64], repeats: int) -> Samples:
     return np.asarray(runs_ns[:whole].reshape(-1, repeats).mean(axis=1) / 1e6, dtype=np.float64)
 
 
-def median_interval(samples: Samples) -> tuple[float, float]:
-    """95 % interval of the median, distribution-free (order statistics)."""
+def round_ms(samples: Samples, estimator: Estimator) -> float:
+    """The latency (ms) that one round's samples amount to."""
+    return float(np.quantile(samples, RECIPES[estimator].quantile))
+
+
+def kernel_us(times: Sequence[float], estimator: Estimator) -> float:
+    """The time (µs) that one round's profiled runs of a kernel amount to."""
+    return band_mean(times, *RECIPES[estimator].band)
+
+
+def interval_ms(samples: Samples, estimator: Estimator) -> tuple[float, float]:
+    """95 % interval of :func:`round_ms`: order statistics, no distribution assumed (Conover, Practical Nonparametric
+    Statistics, 3.2)."""
+    q, n = RECIPES[estimator].quantile, len(samples)
+    low, high = int(binom.ppf(0.025, n, q)) - 1, int(binom.ppf(0.975, n, q))
     ordered = np.sort(samples)
-    low, high = median_ranks(len(ordered))
-    return float(ordered[low]), float(ordered[high])
+    return float(ordered[max(low, 0)]), float(ordered[min(high, n - 1)])
 
 
 def estimate(rounds: Sequence[float], estimator: Estimator) -> int:
     """Index of the round whose value is the estimate: the smallest, or the (lower) middle one."""
     order = sorted(range(len(rounds)), key=rounds.__getitem__)
-    return order[0] if estimator == "minimum" else order[(len(order) - 1) // 2]
+    return order[0] if RECIPES[estimator].least else order[(len(order) - 1) // 2]
 
 
 def combine(values: Sequence[float], estimator: Estimator) -> float:
     """The estimate over rounds of one value a round."""
-    return float(min(values) if estimator == "minimum" else np.median(values))
+    return float(min(values) if RECIPES[estimator].least else np.median(values))

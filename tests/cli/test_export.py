@@ -74,7 +74,7 @@ def test_real_measurements(edgeprof: Callable[..., Any], edgeprof_json: Callable
     for m in edgeprof_json("export", "--db", "real.db"):
         check(m)
         assert m["simulated"] is False
-        assert m["estimator"] == "minimum"
+        assert m["estimator"] == "low-decile"
         assert m["load_ms"] > 0
         assert m["first_run_ms"] > 0
         assert m["host_to_host_ms"] > 0

@@ -10,7 +10,7 @@ from edgeprof.errors import WorkerError
 from edgeprof.nets.build import build_model, model_bytes
 from edgeprof.nets.operators import net_operators, operators
 from edgeprof.nets.spec import net_spec
-from edgeprof.timing.breakdown import match_events, midmean, plain_type, trace
+from edgeprof.timing.breakdown import band_mean, match_events, plain_type, trace
 
 NETS = [
     net_spec(),
@@ -234,5 +234,5 @@ def test_an_event_of_no_kernel_is_an_error():
     ("values", "expected"),
     [([4.0], 4.0), ([1, 3], 2.0), ([9, 1, 2, 3], 2.5), ([1, 2, 3, 4, 5, 6, 7, 1000], 4.5)],
 )
-def test_midmean_is_the_mean_of_the_middle_half(values, expected):
-    assert midmean(values) == expected
+def test_band_mean_is_the_mean_of_the_middle_half(values, expected):
+    assert band_mean(values) == expected
