@@ -13,12 +13,13 @@ from edgeprof.timing.measurement import Round
 @dataclass(frozen=True)
 class Stop:
     """When the sampling of one case in one round ends: at a relative half-width ``target_ci`` of the median's 95 %
-    interval, after at least ``min_runs`` and ``min_s``; or after ``max_s`` (seconds)."""
+    interval, after at least ``min_runs`` and ``min_s``; or after ``max_s`` (seconds). ``profile``: kernels too."""
 
     target_ci: float = 0.01
     min_runs: int = 10
     min_s: float = 0.1
     max_s: float = 2.0
+    profile: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the worker."""
