@@ -22,6 +22,8 @@ from edgeprof.store import Store, now
 from edgeprof.sweep import Target, open_target, run_sweep
 from edgeprof.sweeps.expand import workload
 from edgeprof.sweeps.spec import read_sweep
+from edgeprof.timing.loop import sample
+from edgeprof.timing.stats import round_ms, samples_ms
 from edgeprof.validation import validate_law
 
 # networks of 1 ms and more, small to large
@@ -46,7 +48,14 @@ while time.perf_counter() - begin < 0.6:
     start = time.perf_counter_ns()
     session.run(None, x)
     times.append(time.perf_counter_ns() - start)
-print(json.dumps(sorted(times)[len(times) // 2] / 1e6))
+found = {"bare": [t / 1e6 for t in times]}
+try:
+    from torch.utils.benchmark import Timer
+    timer = Timer("session.run(None, x)", globals={"session": session, "x": x}, num_threads=1)
+    found["torch"] = 1e3 * timer.blocked_autorange(min_run_time=0.6).median
+except ImportError:
+    pass
+print(json.dumps(found))
 """
 
 
@@ -90,30 +99,51 @@ def _row(form: str, how: str, s: Scores) -> None:
 
 
 def bare_loop(target: Target, folder: Path, repeats: int) -> None:
-    """edgeprof's latency against a bare loop in a process of its own, in turn."""
+    """edgeprof's round against a bare loop in a process of its own, in turn: medians, and the board's estimator."""
     print(f"\n## Against a bare ONNX Runtime loop: {repeats} alternated repeats, one thread\n")
     print(
-        "| network | edgeprof ms | bare loop ms | ratio of medians | spread of edgeprof | spread of bare loop |"
+        "Medians of the repeats' medians (ms); low: least of the 10th percentiles. Spread: most over least, of medians.\n"
     )
-    print("|---|---|---|---|---|---|")
+    print(
+        "| network | edgeprof | bare | ratio | spread | bare's | low: edgeprof | bare | ratio | torch Timer |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for knobs in LOOP_NETS:
         work = workload("bench", {**knobs, "threads": 1})
         case = target.case(work)
         path = folder / "bare.onnx"
         path.write_bytes(model_bytes(work.net, work.batch))
-        ours, bare = [], []
+        ours, bare, torch = [], [], []
         for number in range(repeats):
             measured = target.backend.measure(case, number, Stop(min_s=0.6, max_s=2.0), None)
-            ours.append(measured.latency_ms)
+            ours.append(samples_ms(measured.runs_ns, measured.repeats))
             output = subprocess.run(
                 [sys.executable, "-c", BARE, str(path), "1"], check=True, capture_output=True, text=True
             ).stdout
-            bare.append(float(json.loads(output)))
-        a, b = float(np.median(ours)), float(np.median(bare))
+            found = json.loads(output)
+            bare.append(np.array(found["bare"]))
+            torch.append(found.get("torch"))
+        cells = []
+        for samples in (ours, bare):
+            medians = [float(np.median(s)) for s in samples]
+            low = min(round_ms(s, "low-decile") for s in samples)
+            cells.append((float(np.median(medians)), 100 * (max(medians) / min(medians) - 1), low))
+        (a, spread_a, low_a), (b, spread_b, low_b) = cells
+        timer = f"{np.median(torch):.4f}" if all(torch) else "not installed"
         print(
-            f"| {case.label()} | {a:.4f} | {b:.4f} | {a / b:.4f} | {100 * (max(ours) / min(ours) - 1):.1f} %"
-            f" | {100 * (max(bare) / min(bare) - 1):.1f} % |"
+            f"| {case.label()} | {a:.4f} | {b:.4f} | {a / b:.4f} | {spread_a:.1f} % | {spread_b:.1f} %"
+            f" | {low_a:.4f} | {low_b:.4f} | {low_a / low_b:.4f} | {timer} |"
         )
+
+
+def harness() -> None:
+    """What the timing loop itself adds to a run: the loop around nothing."""
+    found = sample(lambda: None, time.perf_counter_ns, Stop(max_s=0.5).as_dict())
+    ns = float(np.median(found["runs_ns"]))
+    print(
+        f"\n## Harness\n\n{ns:.0f} ns a run, {ns / 1e4:.4f} % of a run of 1 ms. Telemetry is read before and after a"
+    )
+    print("case, never inside a timed window, so it adds nothing to a latency.")
 
 
 def main() -> None:
@@ -126,6 +156,7 @@ def main() -> None:
     given = parser.parse_args()
     with open_target() as target, tempfile.TemporaryDirectory(prefix="edgeprof-bench-") as name:
         print(f"# {target.machine_title}, {target.runtime}, {now()[:10]}, load {load_1m():.2f}")
+        harness()
         bare_loop(target, Path(name), given.repeats)
         accuracy(target, Path(name), given.nets, given.held_out, given.seed)
 

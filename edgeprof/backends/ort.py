@@ -105,7 +105,7 @@ class Session(object):
         return self._session.run(None, self.inputs)
 
     def profile(self, skip):
-        """End profiling: (kernels in execution order, microseconds of each run), both without the first ``skip`` runs.
+        """End profiling: (kernels in execution order, without the first ``skip`` runs; microseconds of every run).
 
         A kernel is a dict of ``name``, ``op_type``, ``provider``, ``inputs`` and ``outputs`` (shapes) and ``us``,
         its times.
@@ -135,7 +135,7 @@ class Session(object):
                     "us": [run[order]["dur"] for run in runs if len(run) == len(runs[0])],
                 }
             )
-        return kernels, spans[skip:]
+        return kernels, spans
 
     def graph(self):
         """The graph after the runtime's own optimisation (ONNX bytes, large weights left out)."""

@@ -22,6 +22,7 @@ from edgeprof.timing.process import Worker
 
 CHAIN = 40  # kernels in the network that prices one profile event
 PROFILE_S = 0.2
+KEPT_BYTES = 2**31  # of network files, in the scratch folder
 PATIENCE_S = 60.0  # to start, load and answer, beside the runs
 SLOWEST_MACS_PER_S = 1e9  # a network slower than this counts as hung
 
@@ -67,8 +68,7 @@ class RuntimeBackend:
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
         event_us = self._event_cost(case.threads)
         key = case.key()
-        path = Path(self._folder.name) / "model.onnx"
-        path.write_bytes(model_bytes(case.net, case.batch))
+        path = self._model(case)
         timeout = (
             self._patience_s + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
         )
@@ -101,6 +101,19 @@ class RuntimeBackend:
             warnings=_warnings(runs, kernels, answer["stopped"]),
             running_s=answer["running_s"],
         )
+
+    def _model(self, case: Case) -> Path:
+        """The file of the case's network: written once and kept for later rounds, as long as all of them are small."""
+        folder = Path(self._folder.name)
+        path = folder / f"{case.key()}.onnx"
+        if not path.exists():
+            data = model_bytes(case.net, case.batch)
+            kept = list(folder.glob("*.onnx"))
+            if sum(p.stat().st_size for p in kept) + len(data) > KEPT_BYTES:
+                for old in kept:
+                    old.unlink()
+            path.write_bytes(data)
+        return path
 
     def restart(self) -> None:
         self._worker.close()
