@@ -102,7 +102,7 @@ def bare_loop(target: Target, folder: Path, repeats: int) -> None:
     """edgeprof's round against a bare loop in a process of its own, in turn: medians, and the board's estimator."""
     print(f"\n## Against a bare ONNX Runtime loop: {repeats} alternated repeats, one thread\n")
     print(
-        "Medians of the repeats' medians (ms); low: least of the 10th percentiles. Spread: most over least, of medians.\n"
+        "Medians of the repeats' medians (ms), their spread (most over least); low: least of the 10th percentiles.\n"
     )
     print(
         "| network | edgeprof | bare | ratio | spread | bare's | low: edgeprof | bare | ratio | torch Timer |"

@@ -60,7 +60,11 @@ def test_a_board_of_yours(tmp_path: Path) -> None:
             'kind = "toaster"',
             "kind: Input should be 'cpu', 'discrete' or 'jetson', not 'toaster'",
         ),
-        ('estimator = "median"', 'estimator = "mean"', "estimator: Input should be 'low-decile', 'minimum' or 'median'"),
+        (
+            'estimator = "median"',
+            'estimator = "mean"',
+            "estimator: Input should be 'low-decile', 'minimum' or 'median'",
+        ),
         ('backend = "ort-cuda"', "", "backend: Field required"),
         ("version = 1", "version = 2", "version: Input should be 1, not 2"),
         ("jetson-mine", "../mine", "name: String should match pattern"),
