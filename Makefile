@@ -9,10 +9,10 @@ LAW := quickstart/law.json
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint build bench clean
+.PHONY: help quickstart test lint build bench torture clean
 
 help: ## what can be made
-	@echo "usage: make TARGET [PYTHON=python3.12] [ARGS='…' for test and bench]"
+	@echo "usage: make TARGET [PYTHON=python3.12] [ARGS='…' for test, bench and torture]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quickstart: .venv/with-cpu ## measure this machine, fit a law, predict a network (a few minutes)
@@ -38,6 +38,9 @@ build: .venv/with-dev ## build sdist and wheel into dist/, and check the wheel i
 
 bench: .venv/with-dev ## measure the figures that edgeprof promises
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+torture: .venv/with-dev ## kill a sweep 100 times, read 10,000 broken files (ARGS='--kills 9 --mutants 99')
+	$(BIN)/python -m benchmarks.torture $(ARGS)
 
 clean: ## remove .venv, build products and caches (quickstart/ stays: it holds measurements)
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -29,7 +29,9 @@ neurons = [{neurons}]
 """
 FC_CHOICES = 8
 ROUNDS = 3
-LONGEST_S = 1.3  # from when the sweep says what it sets out to do
+LONGEST_S = (
+    3.0  # from when the sweep says what it sets out to do: half of it is its first look at the sentinels
+)
 COMMAND = [sys.executable, "-c", "from edgeprof.cli import main; main()", "sweep"]
 
 RoundRow = tuple[str, int, str, int, str]  # case, number, session, superseded, status
@@ -68,6 +70,11 @@ def ended(pid: int, within_s: float = 10.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def _kept(rows: list[RoundRow]) -> list[tuple[str, int, str, str]]:
+    """Rows without what may change: one that was measured again is superseded."""
+    return [(key, number, session, status) for key, number, session, _, status in rows]
 
 
 def kill_again_and_again(folder: Path, kills: int, seed: int) -> Kills:
@@ -113,7 +120,7 @@ def kill_again_and_again(folder: Path, kills: int, seed: int) -> Kills:
         sweep.stderr.close()
         assert all(ended(pid) for pid in children)
         found = rounds_in(db)
-        assert found[: len(log[-1])] == log[-1] if log else True
+        assert _kept(found)[: len(log[-1])] == _kept(log[-1]) if log else True
         log.append(found)
     done = subprocess.run(
         [*COMMAND, *flags, "--json"],

@@ -111,8 +111,12 @@ class Session(object):
         its times.
         """
         path = self._session.end_profiling()
-        with open(path) as stream:
-            events = json.load(stream)
+        try:
+            with open(path) as stream:
+                events = json.load(stream)
+        except ValueError:
+            where = tempfile.gettempdir()
+            raise RuntimeError("the profile is cut short: is there space left in %s?" % where) from None
         runs, spans, current = [], [], []
         for event in events:
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):

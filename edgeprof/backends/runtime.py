@@ -112,8 +112,17 @@ class RuntimeBackend:
             if sum(p.stat().st_size for p in kept) + len(data) > KEPT_BYTES:
                 for old in kept:
                     old.unlink()
-            path.write_bytes(data)
+            self._write(path, data)
         return path
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file whole or not at all. A full disk is trouble of the whole sweep, not of a case: OSError, with the
+        path."""
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
     def restart(self) -> None:
         self._worker.close()
@@ -127,7 +136,7 @@ class RuntimeBackend:
         profiled sum against the plain latency of the same chain."""
         if threads not in self._event_us:
             path = Path(self._folder.name) / "chain.onnx"
-            path.write_bytes(chain_bytes(CHAIN))
+            self._write(path, chain_bytes(CHAIN))
             answer = self._ask(path, threads, {}, Stop(max_s=0.5), None, False, self._patience_s)
             latency = float(np.median(answer["runs_ns"])) / 1e3
             kernels = sum(band_mean(event["us"]) for event in answer["kernels"])

@@ -175,3 +175,48 @@ def test_whatever_the_runs_take_it_ends_and_says_why(durations, target):
     assert (found["stopped"] == "target") <= (found["half_width"] <= target)
     assert found["first_ns"] == durations[0]
     assert sum(found["runs_ns"]) <= 0.1e9 + (MIN_RUNS_AT_CAP + 1) * found["repeats"] * max(durations)
+
+
+class Jumping(Bench):
+    """A bench whose clock jumps by ``jumps`` nanoseconds, one before each of these runs' ends."""
+
+    def __init__(self, durations, jumps):
+        super().__init__(durations)
+        self.jumps = dict(jumps)
+
+    def run(self):
+        super().run()
+        self.now += self.jumps.get(self.runs, 0)
+
+
+HOUR = 3600 * 1000 * MS
+JUMPS = st.dictionaries(st.integers(1, 60), st.integers(-HOUR, HOUR).filter(lambda ns: abs(ns) > 100 * MS))
+
+
+@given(JUMPS, st.integers(100_000, 5 * MS))
+def test_a_clock_that_jumps_gives_no_negative_time_and_no_hang(jumps, run_ns):
+    bench = Jumping([run_ns], jumps)
+    found = sample(bench.run, bench.clock, stop(min_s=0.01, max_s=0.1))
+    assert min(found["runs_ns"]) > 0
+    assert found["first_ns"] > 0
+    assert found["half_width"] >= 0
+    # what it ran and could not time, or timed as an hour, is one sample for each jump
+    least = 0.1e9 / run_ns
+    assert bench.runs <= 1.25 * least + (20 + len(jumps)) * found["repeats"] + 100
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_one_jump_of_the_clock_does_not_move_the_median(jump):
+    steady = sample(*(lambda b: (b.run, b.clock))(Bench([MS])), stop())
+    bench = Jumping([MS], {50: jump})
+    found = sample(bench.run, bench.clock, stop())
+    assert sorted(found["runs_ns"])[len(found["runs_ns"]) // 2] == MS
+    assert len(found["runs_ns"]) <= len(steady["runs_ns"]) + 1
+    assert found["half_width"] == 0
+
+
+def test_a_clock_set_back_again_and_again_does_not_stretch_the_time():
+    bench = Jumping([MS], dict.fromkeys(range(5, 5000, 50), -HOUR))
+    found = sample(bench.run, bench.clock, stop(target_ci=1e-9, min_runs=10**9, max_s=0.5))
+    assert found["stopped"] == "time"
+    assert 0.5e9 <= sum(found["runs_ns"]) <= 0.51e9
