@@ -35,6 +35,7 @@ def as_dict(m: Measurement) -> dict[str, Any]:
         "environment": dict(m.environment),
         "warnings": m.warnings,
         "simulated": m.simulated,
+        "designed": m.designed,
     }
 
 

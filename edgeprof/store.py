@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ CREATE TABLE rounds (
     session TEXT NOT NULL, at TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, repeats INTEGER NOT NULL,
     data BLOB NOT NULL, runs_ns BLOB NOT NULL, superseded INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE designed (case_key TEXT PRIMARY KEY);
 CREATE UNIQUE INDEX current_rounds ON rounds (case_key, number) WHERE superseded = 0;
 CREATE TABLE sentinels (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, at TEXT NOT NULL, name TEXT NOT NULL, latency_ms REAL NOT NULL,
@@ -215,6 +216,25 @@ class Store:
                 + (_pack(measured), zlib.compress(measured.runs_ns.astype("<i8").tobytes(), 6), int(lost)),
             )
 
+    def warn(self, case: Case, number: int, code: str) -> None:
+        """Put a warning on the current row of a round."""
+        with self._transaction():
+            row = self._db.execute(
+                "SELECT id, data FROM rounds WHERE case_key = ? AND number = ? AND superseded = 0",
+                (case.key(), number),
+            ).fetchone()
+            if row is None:
+                return
+            plain = json.loads(zlib.decompress(row[1]))
+            plain["warnings"] = list(dict.fromkeys([*plain["warnings"], code]))
+            data = zlib.compress(json.dumps(plain).encode(), 6)
+            self._db.execute("UPDATE rounds SET data = ? WHERE id = ?", (data, row[0]))
+
+    def add_designed(self, cases: Iterable[Case]) -> None:
+        """Remember that these cases were chosen for what they teach: they are no evidence of accuracy."""
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO designed VALUES (?)", [(c.key(),) for c in cases])
+
     def supersede(self, cases: Iterable[Case]) -> None:
         """Count nothing measured so far of ``cases``; the rows stay in the file."""
         with self._transaction():
@@ -241,6 +261,11 @@ class Store:
                 "SELECT case_key, number FROM rounds WHERE superseded = 0 AND status = 'ok'"
             )
             return {(key, number) for key, number in rows}
+
+    def designed(self) -> set[str]:
+        """Keys of the cases that were chosen for what they teach."""
+        with _clear_errors(self.path):
+            return {key for (key,) in self._db.execute("SELECT case_key FROM designed")}
 
     def sweeps(self) -> list[dict[str, Any]]:
         """The sweeps that were asked for, oldest first."""
@@ -270,8 +295,12 @@ class Store:
             cases = self._db.execute(
                 "SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid"
             )
+            designed = self.designed()
             return [
-                measurement(Case(**_case(identity)), rounds[key], estimator, wanted, bool(simulated))
+                replace(
+                    measurement(Case(**_case(identity)), rounds[key], estimator, wanted, bool(simulated)),
+                    designed=key in designed,
+                )
                 for key, identity, estimator, simulated, wanted in cases.fetchall()
                 if key in rounds
             ]
@@ -282,12 +311,13 @@ class Store:
         Where both measured the same round of the same case, the target's stays current and the other is kept beside it.
         """
         with _clear_errors(self.path):
-            sessions, sweeps, cases, rounds, sentinels = (
+            sessions, sweeps, cases, designed, rounds, sentinels = (
                 self._db.execute(query).fetchall()
                 for query in (
                     "SELECT started, uid, facts FROM sessions ORDER BY id",
                     "SELECT uid, spec, at FROM sweeps ORDER BY rowid",
                     "SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid",
+                    "SELECT case_key FROM designed",
                     f"SELECT {ROUND} FROM rounds ORDER BY id",
                     f"SELECT {SENTINEL} FROM sentinels ORDER BY id",
                 )
@@ -296,6 +326,7 @@ class Store:
             target._db.executemany(ADD_SESSION, sessions)
             target._db.executemany(ADD_SWEEP, sweeps)
             target._db.executemany(ADD_CASE, cases)
+            target._db.executemany("INSERT OR IGNORE INTO designed VALUES (?)", designed)
             added = sum(target._take_round(*row) for row in rounds)
             for row in sentinels:
                 if not target._knows("sentinels", session=row[0], at=row[1], name=row[2]):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,15 +17,20 @@ from edgeprof.backends.open import open_backend
 from edgeprof.backends.simulated import SimulatedBackend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
 from edgeprof.boards.spec import Estimator, read_board
-from edgeprof.errors import BackendError, SpecError
+from edgeprof.errors import BackendError, DomainError, FitError, SpecError
+from edgeprof.fit.fitting import sketch_law
+from edgeprof.fit.forms import Form, read_form
 from edgeprof.nets.operators import total_macs
 from edgeprof.store import Store
+from edgeprof.sweeps.adaptive import choose_next
 from edgeprof.sweeps.case import Case, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
 from edgeprof.timing.session import Progress, SweepResult, device_lock, run_session
 
+POOL = 5  # networks drawn for each one that the sample asks for, to choose from
+STEP = 6  # networks between two looks at what to measure next
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 MACS_PER_S = 2e10  # a cautious guess, until something was measured
 BUSY = 0.5  # load per core from which the machine counts as busy before a sweep
@@ -148,22 +155,97 @@ def run_sweep(
         warnings = noticed(target)
         for sweep in sweeps:
             store.add_sweep(sweep.model_dump(mode="json"))
-        result = run_session(
-            cases,
-            store,
-            target.backend,
-            target.estimator,
-            rounds=rounds,
+        measure = partial(
+            run_session,
+            store=store,
+            backend=target.backend,
+            estimator=target.estimator,
             stop=stop,
-            budget_s=budget_s,
-            fresh=fresh,
             tiles=images,
             facts={**facts, "noticed": warnings},
             seed=Random().randrange(2**31) if seed is None else seed,
             watch=watch,
         )
+        if budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh:
+            inputs = cases[0].inputs
+            pool = tuple(
+                target.case(work, inputs) for work in expand(sweeps[0].resampled(_pool(sweeps[0]), None))
+            )
+            result = spend(pool, store, _design_form(target), measure, rounds=rounds, budget_s=budget_s)
+        else:
+            result = measure(cases, rounds=rounds, budget_s=budget_s, fresh=fresh)
     few = ["few-rounds"] * result.cases if rounds < 3 else []
     return SweepResult(**{**result.__dict__, "warnings": (*warnings, *few, *result.warnings)})
+
+
+def _pool(sweep: SweepSpec) -> int:
+    assert sweep.sample is not None
+    return sweep.sample.nets * POOL
+
+
+def _design_form(target: Target) -> Form:
+    """The form whose terms a design is for: a simulated law's own, else ``kernels``."""
+    backend = target.backend
+    return backend.law.as_form if isinstance(backend, SimulatedBackend) else read_form("kernels")
+
+
+def spend(
+    pool: Sequence[Case],
+    store: Store,
+    form: Form,
+    measure: Callable[..., SweepResult],
+    *,
+    rounds: int,
+    budget_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> SweepResult:
+    """Spend ``budget_s`` on what teaches a law of ``form`` most.
+
+    In the first round a third of the cases is taken from the random ``pool`` in its order, and the rest chosen from it
+    by design, a few at a time; the later rounds measure the same cases again. What the store has of the pool counts.
+    """
+    begin = clock()
+    done, designed = store.done(), store.designed()
+    taken = [case for case in pool if any((case.key(), n) in done for n in range(1, rounds + 1))]
+    reused = sum(all((case.key(), n) in done for n in range(1, rounds + 1)) for case in taken)
+    results: list[SweepResult] = []
+    while len(taken) < len(pool) and clock() - begin < budget_s / rounds:
+        left = [case for case in pool if case not in set(taken)]
+        count = STEP // 3 if len(taken) >= STEP else STEP
+        drawn, rest = left[:count], left[count:]
+        chosen = _telling(store, form, taken, rest, pool, STEP - count) if taken else []
+        store.add_designed(case for case in chosen if case.key() not in designed)
+        taken += [*drawn, *chosen]
+        results.append(
+            measure([*drawn, *chosen], rounds=1, budget_s=max(budget_s / rounds - clock() + begin, 0.0))
+        )
+    results.append(measure(taken, rounds=rounds, budget_s=max(budget_s - clock() + begin, 0.0)))
+    failed = dict(pair for result in results for pair in result.failed)
+    return SweepResult(
+        cases=len(taken),
+        measured=len(taken) - reused - len(failed),
+        reused=reused,
+        failed=tuple(failed.items()),
+        wall_s=clock() - begin,
+        measuring_s=sum(result.measuring_s for result in results),
+        stopped="budget",
+        warnings=tuple(code for result in results for code in result.warnings),
+    )
+
+
+def _telling(
+    store: Store, form: Form, taken: Sequence[Case], rest: Sequence[Case], pool: Sequence[Case], count: int
+) -> list[Case]:
+    """``count`` cases of ``rest`` that teach most beside those ``taken``; none while there is no law to go by."""
+    keys = {case.key() for case in taken}
+    known = [m for m in store.measurements() if m.case.key() in keys and m.latency_ms is not None]
+    measured, candidates, family = (
+        [(case.net, case.batch) for case in cases] for cases in ([m.case for m in known], rest, pool)
+    )
+    try:
+        return [rest[i] for i in choose_next(sketch_law(known, form), measured, candidates, family, count)]
+    except (FitError, DomainError):
+        return list(rest[:count])
 
 
 def noticed(target: Target) -> tuple[str, ...]:

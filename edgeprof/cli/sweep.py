@@ -90,8 +90,9 @@ def sweep(
                     f"{len(cases)} cases × {rounds} rounds, about {duration(guess)} on {target.machine_title}"
                 )
             return 0
+        plan = f"{len(cases)} cases × {rounds} rounds, about {duration(guess)}"
         say(
-            f"{target.machine_title} · {target.runtime} · {len(cases)} cases × {rounds} rounds, about {duration(guess)}"
+            f"{target.machine_title} · {target.runtime} · {plan if budget_s is None else f'for {duration(budget_s)}'}"
         )
         try:
             with watching("sweep") as watch:

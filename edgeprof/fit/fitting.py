@@ -86,6 +86,19 @@ def fit_law(
     return Fit(Law(**law.model_dump()), cv)
 
 
+def sketch_law(measurements: Sequence[Measurement], form: Form) -> Law:
+    """A law without errors and scores, in a moment: to choose what to measure next.
+
+    :raises FitError: too little data.
+    """
+    examples = usable(measurements)
+    constants = machine_constants(machine_of(examples), examples[0].measurement.case.threads)
+    tables = tables_of(examples, form, constants)
+    if not tables:
+        raise FitError("nothing that was measured has a kernel of the form", "measure more networks")
+    return _again(_assemble(examples, form, tables, constants, np.arange(len(examples))))
+
+
 def choose(measurements: Sequence[Measurement], form: str, **settings: Any) -> list[Fit]:
     """Fits of the form called ``form``; of every form of the catalogue for ``auto``, the best on held-out
     networks first.
@@ -236,7 +249,7 @@ def _cross_validate(
     constants: Mapping[str, float],
     seed: int,
 ) -> Scores | None:
-    """Scores on networks held out in turn; None where there are too few to hold any out."""
+    """Scores on networks held out in turn, of those that no design has chosen; None where there are too few."""
     owners = owners_of(examples)
     nets = int(owners.max()) + 1
     folds = min(FOLDS, nets)
@@ -247,8 +260,8 @@ def _cross_validate(
     for f in range(folds):
         held = np.flatnonzero(fold[owners] == f).tolist()
         law = _again(_assemble(examples, form, tables, constants, np.flatnonzero(fold[owners] != f)))
-        rows.extend(judge(law, [examples[i] for i in held]))
-    return score(rows, LEVEL)
+        rows.extend(judge(law, [examples[i] for i in held if not examples[i].measurement.designed]))
+    return score(rows, LEVEL) if rows else None
 
 
 def _with_intervals(rows: Sequence[Row], law: Law) -> list[Row]:

@@ -97,6 +97,7 @@ class Measurement:
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    designed: bool = False  # chosen for what it teaches a law, not at random
 
     @property
     def ms_per_tile(self) -> float | None:
