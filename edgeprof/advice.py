@@ -28,8 +28,12 @@ ADVICE: Mapping[str, Advice] = {
         "stop other programs, or ask for less with --target-ci 3%",
     ),
     "drift": Advice(
-        "the sentinel network was more than 3 % slower than before: the machine changed",
+        "measured while a sentinel network was more than 3 % slower than its best, and not mended by measuring again",
         "stop other programs, check clocks and temperature, then measure again with --fresh",
+    ),
+    "drift-mended": Advice(
+        "the machine was slower for a while, and what was measured then was measured again",
+        "nothing is lost but time; to spare it, stop other programs and fix the clock",
     ),
     "busy": Advice(
         "other programs kept the processor busy before the sweep began",

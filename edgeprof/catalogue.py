@@ -106,6 +106,8 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        text = str(error)
+        short = text if len(text) <= 200 else f"{text[:120]} … {text[-60:]}"
         raise CatalogueError(
-            f"{source} is not TOML: {error}", "see the README beside the shipped files"
+            f"{source} is not TOML: {short}", "see the README beside the shipped files"
         ) from None

@@ -16,8 +16,8 @@ def _ort_cpu(argument: str) -> Backend:
 
 
 def _simulated(argument: str) -> Backend:
-    law, noise = parse_simulated(argument)
-    return SimulatedBackend(read_law(law), noise)
+    law, noise, faults = parse_simulated(argument)
+    return SimulatedBackend(read_law(law), noise, faults)
 
 
 BACKENDS: Mapping[str, tuple[str, Callable[[str], Backend]]] = {

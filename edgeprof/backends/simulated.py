@@ -2,10 +2,19 @@
 
 One kernel per group of a law in a network's own variables, and one per kernel for a law of kernels; noise is
 multiplicative and of each kernel's own, part of it lasting a whole round. What it gives is marked as simulated.
+
+Faults make it slower, to rehearse what a real machine does to a sweep: ``fault=leak:0.2%`` (each measurement slower
+than the last, until a restart), ``fault=worker:20%@25`` (slower from the 26th measurement on, until a restart),
+``fault=clock:20%@25+50`` (slower from the 26th on, for 50 measurements, or for ever without ``+50``, whatever is
+restarted). Their time is the number of measurements so far, sentinels included.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +28,98 @@ from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Round
 
 RUNS = 20
+WRITE = "write noise=1% (from 0 to 100 %), fault=leak:0.2%, fault=worker:20%@25 or fault=clock:20%@25+50"
+FAULT = re.compile(r"(leak|worker|clock)(?::([0-9.]+%?))?(?:@([0-9]{1,9}))?(?:\+([0-9]{1,9}))?")
+PARTS: Mapping[str, str] = {"leak": "", "worker": "@", "clock": "@+"}  # what a fault may have beside its rate
 
 
-def parse_simulated(argument: str) -> tuple[str, float]:
-    """``LAW,noise=1%`` → (law, 0.01).
+@dataclass(frozen=True)
+class Fault:
+    """Something that makes the board slower by the part ``rate``: ``leak`` with each measurement since a restart,
+    ``worker`` from measurement ``begin`` until a restart, ``clock`` from there for ``length`` measurements."""
+
+    kind: str
+    rate: float
+    begin: int = 0
+    length: int | None = None
+
+    def slowdown(self, done: int, restarted: int) -> float:
+        """What the next measurement's times are multiplied by, after ``done`` of them, ``restarted`` of them before the
+        last restart."""
+        if self.kind == "leak":
+            return 1 + self.rate * (done - restarted)
+        if self.kind == "worker":
+            on = restarted <= self.begin <= done
+        else:
+            on = self.begin <= done and (self.length is None or done < self.begin + self.length)
+        return 1 + self.rate if on else 1.0
+
+
+USUAL: Mapping[str, Fault] = {
+    "leak": Fault("leak", 0.002),
+    "worker": Fault("worker", 0.2, 25),
+    "clock": Fault("clock", 0.2, 25, 50),
+}
+
+
+def parse_simulated(argument: str) -> tuple[str, float, tuple[Fault, ...]]:
+    """``LAW,noise=1%,fault=leak:0.2%`` → (law, 0.01, faults); any number of faults.
 
     :raises BackendError: with what is wrong in it.
     """
     law, *settings = argument.split(",")
-    noise = 0.0
+    noise, faults = 0.0, []
     for setting in settings:
         key, _, value = setting.partition("=")
-        try:
-            noise = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
-        except ValueError:
-            noise = -1.0
-        if key != "noise" or not 0 <= noise <= 1:
-            raise BackendError(
-                f"'{setting}' is no setting of the simulated backend", "write noise=1%, from 0 to 100 %"
-            )
+        fault = _fault(value) if key == "fault" else None
+        if fault:
+            faults.append(fault)
+        elif key == "noise" and (part := _part(value)) is not None:
+            noise = part
+        else:
+            raise BackendError(f"'{setting}' is no setting of the simulated backend", WRITE)
     if not law:
         raise BackendError("the simulated backend needs a law", "write --backend simulated:LAW,noise=1%")
-    return law, noise
+    return law, noise, tuple(faults)
+
+
+def _fault(text: str) -> Fault | None:
+    match = FAULT.fullmatch(text)
+    if not match:
+        return None
+    kind, rate, begin, length = match.groups()
+    usual = USUAL[kind]
+    share = usual.rate if rate is None else _part(rate)
+    if share is None or (begin and "@" not in PARTS[kind]) or (length and "+" not in PARTS[kind]):
+        return None
+    if begin is None and length is None:
+        return Fault(kind, share, usual.begin, usual.length)
+    return Fault(kind, share, int(begin or usual.begin), int(length) if length else None)
+
+
+def _part(text: str) -> float | None:
+    """``1%`` or ``0.01``, from 0 to 1."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
 
 
 class SimulatedBackend:
-    """Plays ``law`` back; ``noise`` is the relative standard deviation of each kernel's time."""
+    """Plays ``law`` back; ``noise`` is the relative standard deviation of each kernel's time.
+
+    Its name, and so the identity of its cases, leaves the faults out: they happen to a board, and what was measured
+    without them is the same case.
+    """
 
     simulated = True
 
-    def __init__(self, law: Law, noise: float) -> None:
+    def __init__(self, law: Law, noise: float, faults: tuple[Fault, ...] = ()) -> None:
         self.law = law
         self.noise = noise
+        self.faults = faults
+        self._done = self._restarted = 0
         self.name = f"simulated:{law.name},noise={noise:.6g}"
         self.launches: tuple[str, ...] = (law.launch,)
 
@@ -62,17 +131,21 @@ class SimulatedBackend:
             "simulated": True,
             "law": self.law.name,
             "noise": self.noise,
+            "faults": [asdict(fault) for fault in self.faults],
             "machine": dict(self.law.machine),
         }
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
         predicted = predict(self.law, case.net, case.batch)
-        rng = np.random.default_rng([int(case.key(), 16) % 2**63, number])
+        again = [] if number else [self._done]  # the noise of a sentinel differs from reading to reading
+        rng = np.random.default_rng([int(case.key(), 16) % 2**63, number, *again])
+        slowdown = math.prod(fault.slowdown(self._done, self._restarted) for fault in self.faults)
+        self._done += 1
         prices = [(k.kind, k.name, k.ms) for k in predicted.kernels if k.ms > 0]
         ms = np.array([*(price for _, _, price in prices), predicted.overhead_ms])
         lasting = np.exp(self.noise * rng.standard_normal(len(ms)))
         passing = np.exp(self.noise / 4 * rng.standard_normal((2, RUNS, len(ms))))
-        plain, profiled = ms * lasting * passing
+        plain, profiled = ms * lasting * passing * slowdown
         operators = net_operators(case.net, case.batch)
         known = {op.name for op in operators}
         kernels = []
@@ -90,7 +163,7 @@ class SimulatedBackend:
         )
 
     def restart(self) -> None:
-        """Nothing to end."""
+        self._restarted = self._done
 
     def close(self) -> None:
         """Nothing to give back."""

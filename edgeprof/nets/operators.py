@@ -96,6 +96,13 @@ def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
         weights = [parameters[v] for v in node.input if v in parameters]
         outputs = tuple(shapes[v] for v in node.output if v)
         inputs = tuple(shapes[v] for v in activations)
+        try:
+            macs, numbers = _macs(node, inputs, outputs, weights), dims(node, inputs, outputs, weights)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise SpecError(
+                f"operator {name} ({node.op_type}) is not as ONNX defines it: {error}",
+                "check the file with onnx.checker",
+            ) from error
         found.append(
             Operator(
                 name=name,
@@ -104,13 +111,13 @@ def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
                 outputs=outputs,
                 producers=tuple(producers[v] for v in activations if v in producers),
                 values=tuple(node.output),
-                macs=_macs(node, inputs, outputs, weights),
+                macs=macs,
                 parameters=sum(math.prod(w.dims) for w in weights),
                 parameter_bytes=sum(math.prod(w.dims) * _item_bytes(w.data_type) for w in weights),
                 activation_bytes=sum(
                     math.prod(shapes[v]) * sizes[v] for v in (*activations, *node.output) if v
                 ),
-                dims=dims(node, inputs, outputs, weights),
+                dims=numbers,
             )
         )
     return tuple(found)
@@ -196,4 +203,7 @@ def _macs(
 
 
 def _item_bytes(data_type: int) -> int:
-    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize) if data_type else 4
+    try:
+        return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize) if data_type else 4
+    except KeyError:
+        raise SpecError(f"ONNX has no data type {data_type}", "check the file with onnx.checker") from None

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,21 +21,22 @@ from edgeprof.backends.base import Backend, Stop
 from edgeprof.boards.detect import load_1m
 from edgeprof.boards.sensors.host import Disturbance, between, read_host
 from edgeprof.boards.spec import Estimator
-from edgeprof.errors import BackendError, SpecError, WorkerError
-from edgeprof.nets.spec import net_spec
+from edgeprof.errors import BackendError, EdgeprofError, SpecError, WorkerError
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
 from edgeprof.tiles import batch_of
+from edgeprof.timing.drift import READING, Sentinels, reading_ms
 from edgeprof.timing.measurement import Round
 
 Images = NDArray[np.float32]  # [n, channels, tile, tile]
 
 SENTINEL_EVERY_S = 20.0
-SENTINEL_STOP = Stop(target_ci=0.005, min_runs=20, min_s=0.1, max_s=0.4)
-SENTINEL_NET = net_spec(conv=2, depth=32, fc=1, neurons=256)
-SENTINEL_BATCH = 8
-DRIFT = 0.03
-PAUSE_S = 2.0
+SENTINEL_EVERY_ROUNDS = 10.0  # where time is simulated
+PAUSES_S = (2.0, 4.0, 8.0)  # where a restart did not mend it: waits, with a look after each
+WAIT_S = 60.0  # of a session, all pauses together
+AGAIN = 2  # times at most that a disturbed round is measured again
+MENDED = 2  # drifts that a restart mended, after which the worker is restarted again and again
+FRESH = 0.15  # of a drift: what may come between two such restarts
 STOLEN_PCT = 2.0  # of the time: taken by the hypervisor
 CONTENDED_PCT = 10.0  # of the time: some task waited for a processor
 
@@ -81,11 +82,12 @@ def run_session(
     watch: Callable[[Progress], None] = lambda progress: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    sentinel_s: float = SENTINEL_EVERY_S,
 ) -> SweepResult:
     """Measure every case that the store does not have yet, ``rounds`` times, each round in a fresh random order.
 
-    A case that fails is kept with its reason and not tried in later rounds; the others go on. What was measured while
-    the sentinel drifted is measured once more.
+    A case that fails is kept with its reason and not tried in later rounds; the others go on. Every ``sentinel_s``
+    sentinels are looked at: what was measured while they drifted is measured again, or carries a warning.
     """
     stop = stop or Stop()
     clock = onwards(clock)
@@ -93,7 +95,9 @@ def run_session(
         store.supersede(cases)
     done = store.done()
     store.add_cases(cases, estimator, backend.simulated, rounds)
-    session = _Session(store, backend, stop, tiles, clock, sleep)
+    begin, stopped = clock(), ""
+    deadline = float("inf") if budget_s is None else begin + budget_s
+    session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline)
     store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": load_1m()})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
@@ -102,30 +106,33 @@ def run_session(
     reused = sum(all((key, n) in done for n in range(1, rounds + 1)) for key in keys.values())
     measured: set[Case] = set()
     failed: dict[Case, str] = {}
-    begin, stopped = clock(), ""
+    queue: deque[tuple[Case, int]] = deque()
+    again: set[tuple[Case, int]] = set()
     for number in range(1, rounds + 1):
         order = [case for case in cases if (keys[case], number) not in done and case not in failed]
         rng.shuffle(order)
-        queue = deque(order)
-        again: set[Case] = set()
+        queue.extend((case, number) for case in order)
         while queue and not stopped:
-            if budget_s is not None and clock() - begin >= budget_s:
+            if clock() >= deadline:
                 stopped = "budget"
                 break
-            case = queue.popleft()
+            case, turn = queue.popleft()
             if case in failed:
                 continue
-            watch(Progress(finished, total, number, rounds, case.label()))
-            result = session.measure(case, number)
+            disturbed = session.watch_sentinels(case)
+            watch(Progress(finished, total, turn, rounds, case.label()))
+            result = session.measure(case, turn)
             if result.status == "failed":
                 failed[case] = result.reason
             else:
                 measured.add(case)
-            finished += case not in again
-            for disturbed in session.watch_sentinel(case, number, last=not queue):
-                if disturbed not in again and disturbed not in failed:
-                    again.add(disturbed)
-                    queue.append(disturbed)
+            finished += (case, turn) not in again
+            if not queue and number == rounds:
+                disturbed += session.settle()
+            again.update(disturbed)
+            queue.extend(disturbed)
+    if stopped:
+        session.settle(wait=False)
     watch(Progress(finished, total, rounds, rounds, ""))
     return SweepResult(
         cases=len(cases),
@@ -135,7 +142,7 @@ def run_session(
         wall_s=clock() - begin,
         measuring_s=session.measuring_s,
         stopped=stopped,
-        warnings=tuple(session.warnings),
+        warnings=(*session.warnings, *session.drifted()),
     )
 
 
@@ -150,15 +157,31 @@ class _Session:
         tiles: Images | None,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
+        sentinel_s: float,
+        deadline: float,
     ) -> None:
         self.uid = uuid.uuid4().hex
         self.measuring_s = 0.0
         self.warnings: list[str] = []
         self._store, self._backend, self._stop, self._tiles = store, backend, stop, tiles
         self._clock, self._sleep = clock, sleep
-        self._best: dict[Case, float] = {}  # of each sentinel: they differ in threads and the like
+        self._deadline = deadline
+        self._count = 0  # of rounds: the time of a simulated backend
+        self._every = SENTINEL_EVERY_ROUNDS if backend.simulated else sentinel_s
+        self._watching = not backend.simulated or bool(backend.facts().get("faults"))
+        self._sentinels = Sentinels(self._read)
         self._looked = float("-inf")
-        self._since: list[Case] = []
+        self._last: Case | None = None
+        self._slow = False
+        self._mended = 0
+        self._restarted = self._now()
+        self._restart_every = float("inf")
+        self._waited = 0.0
+        self._taken: dict[tuple[Case, int], tuple[int, int]] = {}  # looks before and after each round
+        self._open: list[tuple[Case, int]] = []  # rounds since the last look
+        self._flagged: dict[tuple[Case, int], None] = {}
+        self._queued: set[tuple[Case, int]] = set()
+        self._repeats: Counter[tuple[Case, int]] = Counter()
 
     def measure(self, case: Case, number: int) -> Round:
         """Measure one round of one case and keep it; trouble becomes a failed round."""
@@ -177,37 +200,109 @@ class _Session:
         self._store.add_round(case, result, self.uid)
         self.measuring_s += result.running_s
         self.warnings.extend(result.warnings)
-        self._since.append(case)
+        self._count, self._last = self._count + 1, case
+        self._queued.discard((case, number))
+        if result.status == "ok":
+            self._flagged.pop((case, number), None)
+            self._open.append((case, number))
         return result
 
-    def watch_sentinel(self, case: Case, number: int, last: bool) -> list[Case]:
-        """Look at the sentinel when it is time. Cases measured since the last good look, where it drifted."""
-        if self._backend.simulated or (self._clock() - self._looked < SENTINEL_EVERY_S and not last):
+    def watch_sentinels(self, case: Case) -> list[tuple[Case, int]]:
+        """Look at the sentinels when it is time. Rounds that are to be measured again."""
+        if not self._watching:
             return []
-        drifted = self._drifted(case)
-        if drifted:
-            self._backend.restart()
-            self._sleep(PAUSE_S)
-            self._drifted(case)
-        since, self._since = self._since, []
-        if drifted:
-            self.warnings.extend(["drift"] * len(since))
-        return since if drifted else []
+        again = self._turn(case) if self._now() - self._looked >= self._every else []
+        if self._now() - self._restarted >= self._restart_every:
+            self._restart()
+        return again
 
-    def _drifted(self, like: Case) -> bool:
-        sentinel = like.model_copy(update={"net": SENTINEL_NET, "batch": SENTINEL_BATCH, "inputs": "noise"})
+    def _turn(self, case: Case) -> list[tuple[Case, int]]:
+        """Look; mend what can be mended by a restart, then by waiting, once for each drift."""
+        found = self._look(case)
+        if found > 1 and not self._slow:
+            fresh_for = self._now() - self._restarted
+            self._restart()
+            self._slow = self._look(case) > 1
+            if self._slow:
+                self._wait(case)
+            elif found < float("inf"):
+                self._mended += 1
+                if self._mended >= MENDED:
+                    self._restart_every = min(self._restart_every, fresh_for * FRESH / found)
+        else:
+            self._slow = found > 1
+        return self._disturbed()
+
+    def settle(self, wait: bool = True) -> list[tuple[Case, int]]:
+        """A last look, with a wait for better times where they are needed. Rounds that are to be measured again."""
+        if not self._watching or not self._last or not (self._open or self._slow):
+            return []
+        if not wait:
+            self._slow = self._look(self._last) > 1
+            return self._disturbed()
+        again = self._turn(self._last)
+        if self._slow and self._flagged:
+            self._wait(self._last)
+            again += self._disturbed()
+        return again
+
+    def drifted(self) -> list[str]:
+        """Codes of the advice for rounds measured during drift: those that were measured again, and the others."""
+        mended = [key for key in self._repeats if key not in self._flagged]
+        return ["drift"] * len(self._flagged) + ["drift-mended"] * len(mended)
+
+    def _restart(self) -> None:
+        self._backend.restart()
+        self._restarted = self._now()
+
+    def _now(self) -> float:
+        return float(self._count) if self._backend.simulated else self._clock()
+
+    def _look(self, case: Case) -> float:
+        """How slow the machine is; above 1 is drift."""
+        before = len(self._sentinels) - 1
+        found = self._sentinels.look(case)
+        self._taken.update(dict.fromkeys(self._open, (before, before + 1)))
+        self._open = []
+        self._looked = self._now()
+        return found
+
+    def _wait(self, case: Case) -> None:
+        """Wait until the machine is as fast as it was, in bounds."""
+        for pause in PAUSES_S:
+            if self._waited + pause > WAIT_S or self._clock() + pause > self._deadline:
+                break
+            self._waited += pause
+            if not self._backend.simulated:
+                self._sleep(pause)
+            self._slow = self._look(case) > 1
+            if not self._slow:
+                break
+
+    def _disturbed(self) -> list[tuple[Case, int]]:
+        """Put the warning on what was measured next to a look that found drift. What of it can be measured again now:
+        nothing while the machine is slow."""
+        drifting = self._sentinels.drifting()
+        for key, looks in self._taken.items():
+            if key not in self._flagged and drifting.intersection(looks):
+                self._store.warn(*key, "drift")
+                self._flagged[key] = None
+        if self._slow:
+            return []
+        again = [k for k in self._flagged if k not in self._queued and self._repeats[k] < AGAIN]
+        self._queued.update(again)
+        self._repeats.update(again)
+        return again
+
+    def _read(self, name: str, sentinel: Case) -> float | None:
         try:
-            reading = self._backend.measure(sentinel, 0, SENTINEL_STOP, None)
-        except (WorkerError, BackendError):
-            self._looked = self._clock()
-            return True
-        latency = min(float(np.median(part)) for part in np.array_split(reading.runs_ns, 5)) / 1e6
+            reading = self._backend.measure(sentinel, 0, READING, None)
+        except EdgeprofError:
+            return None
         self.measuring_s += reading.running_s
-        self._store.add_sentinel(self.uid, "compute", latency, load_1m())
-        self._looked = self._clock()
-        best = self._best.setdefault(sentinel, latency)
-        self._best[sentinel] = min(best, latency)
-        return latency > best * (1 + DRIFT)
+        latency = reading_ms(reading)
+        self._store.add_sentinel(self.uid, name, latency, load_1m())
+        return latency
 
 
 def onwards(clock: Callable[[], float]) -> Callable[[], float]:

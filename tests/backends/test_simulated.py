@@ -5,7 +5,7 @@ import pytest
 
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import BACKENDS, open_backend
-from edgeprof.backends.simulated import parse_simulated
+from edgeprof.backends.simulated import Fault, parse_simulated
 from edgeprof.errors import BackendError, EdgeprofError
 from edgeprof.fit.law import predict
 from edgeprof.nets.spec import net_spec
@@ -45,7 +45,100 @@ def played(backend, one, rounds=3):
     ],
 )
 def test_its_argument_is_a_law_and_a_noise(text, law, noise):
-    assert parse_simulated(text) == (law, pytest.approx(noise))
+    assert parse_simulated(text) == (law, pytest.approx(noise), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("leak", Fault("leak", 0.002)),
+        ("leak:1%", Fault("leak", 0.01)),
+        ("worker", Fault("worker", 0.2, 25)),
+        ("worker:0.3", Fault("worker", 0.3, 25)),
+        ("worker:5%@0", Fault("worker", 0.05, 0)),
+        ("clock", Fault("clock", 0.2, 25, 50)),
+        ("clock:10%", Fault("clock", 0.1, 25, 50)),
+        ("clock:10%@7", Fault("clock", 0.1, 7)),
+        ("clock:10%@7+3", Fault("clock", 0.1, 7, 3)),
+        ("clock+3", Fault("clock", 0.2, 25, 3)),
+    ],
+)
+def test_a_fault_has_a_rate_a_beginning_and_a_length(text, fault):
+    assert parse_simulated(f"a,fault={text},noise=1%") == ("a", 0.01, (fault,))
+
+
+def test_faults_may_be_several():
+    assert parse_simulated("a,fault=leak,fault=clock")[2] == (
+        Fault("leak", 0.002),
+        Fault("clock", 0.2, 25, 50),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "flood",
+        "leak:",
+        "leak:fast",
+        "leak:200%",
+        "leak:1%@5",
+        "leak@5",
+        "worker+3",
+        "clock@",
+        "clock:1%+",
+        "leak:.%",
+    ],
+)
+def test_a_wrong_fault_is_refused(text):
+    with pytest.raises(BackendError, match="no setting") as caught:
+        parse_simulated(f"a,fault={text}")
+    assert "fault=leak:0.2%" in caught.value.hint
+
+
+def slowness(fault, count, restarts=()):
+    """How slow each of ``count`` measurements is, with restarts before some of them."""
+    backend, well = open_backend(f"simulated:{LAW},fault={fault}"), open_backend(f"simulated:{LAW}")
+    one = case(well)
+    usual = well.measure(one, 1, Stop(), None).latency_ms
+    found = []
+    for turn in range(count):
+        if turn in restarts:
+            backend.restart()
+        found.append(backend.measure(one, 1, Stop(), None).latency_ms / usual)
+    return pytest.approx(found, abs=1e-5)
+
+
+def test_a_leak_makes_each_measurement_slower_until_a_restart():
+    assert slowness("leak:1%", 7, {3}) == [1.0, 1.01, 1.02, 1.0, 1.01, 1.02, 1.03]
+
+
+def test_a_worker_is_slow_until_a_restart_and_then_for_good_well():
+    assert slowness("worker:20%@3", 8, {1, 5, 7}) == [1.0, 1.0, 1.0, 1.2, 1.2, 1.0, 1.0, 1.0]
+
+
+def test_a_low_clock_passes_by_itself_and_no_restart_mends_it():
+    assert slowness("clock:20%@2+3", 7, {1, 3, 4}) == [1.0, 1.0, 1.2, 1.2, 1.2, 1.0, 1.0]
+    assert slowness("clock:20%@2", 7, {3}) == [1.0, 1.0, 1.2, 1.2, 1.2, 1.2, 1.2]
+
+
+def test_faults_multiply():
+    assert slowness("leak:1%,fault=worker:20%@1", 3) == [1.0, 1.01 * 1.2, 1.02 * 1.2]
+
+
+def test_a_fault_slows_kernels_too_and_is_no_part_of_a_case():
+    backend, well = open_backend(f"simulated:{LAW},fault=worker:50%@0"), open_backend(f"simulated:{LAW}")
+    assert case(backend) == case(well)
+    slow, fast = (b.measure(case(well), 1, Stop(), None) for b in (backend, well))
+    assert [k.us[0] for k in slow.kernels] == pytest.approx([1.5 * k.us[0] for k in fast.kernels])
+    assert backend.facts()["faults"] == [{"kind": "worker", "rate": 0.5, "begin": 0, "length": None}]
+    assert well.facts()["faults"] == []
+
+
+def test_a_sentinel_has_noise_of_its_own_in_each_reading():
+    backend = open_backend(f"simulated:{LAW},noise=1%")
+    first, other = (backend.measure(case(backend), 0, Stop(), None) for _ in range(2))
+    assert first.runs_ns.tolist() != other.runs_ns.tolist()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from edgeprof.fit.fitting import fit_law, sketch_law
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import predict_many, read_law
+from edgeprof.fit.law import read_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,16 @@ import pytest
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.errors import BackendError, StoreError, WorkerError
+from edgeprof.fit.fitting import fit_law
+from edgeprof.fit.forms import read_form
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
+from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.case import Case
+from edgeprof.sweeps.spec import read_sweep
+from edgeprof.timing.drift import READING, SENTINELS
 from edgeprof.timing.measurement import Round
-from edgeprof.timing.session import SENTINEL_EVERY_S, SENTINEL_NET, device_lock, run_session
+from edgeprof.timing.session import AGAIN, SENTINEL_EVERY_S, WAIT_S, device_lock, run_session
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
 
@@ -82,7 +88,7 @@ class Steps:
 
 
 def is_sentinel(case):
-    return case.net == SENTINEL_NET
+    return (case.net, case.batch) in SENTINELS.values()
 
 
 def steady(ms):
@@ -254,54 +260,157 @@ def test_a_full_disk_ends_the_session(store, real):
 # --- sentinels
 
 
-def test_readings_of_the_sentinel_are_stored(store, real):
+def test_readings_of_the_sentinels_are_stored(store, real):
     run(CASES, store, real, rounds=1)
     readings = store.sentinels()
-    assert len(readings) >= 2  # at the beginning and at the end
-    assert all(r.latency_ms > 0 and r.name == "compute" for r in readings)
+    assert {r.name for r in readings} == set(SENTINELS)
+    assert len(readings) >= 2 * len(SENTINELS)  # at the beginning and at the end
+    assert all(r.latency_ms > 0 for r in readings)
     assert len({r.session for r in readings}) == 1
     assert not any(is_sentinel(m.case) for m in store.measurements())
 
 
-def drifting(*latencies):
-    """Sentinels of these latencies, the last one from then on; every case takes 1 ms."""
-    left = list(latencies)
-
-    def at(case, number, turn):
-        if is_sentinel(case):
-            return steady(left.pop(0) if len(left) > 1 else left[0])
-        return steady(1.0)
-
-    return at
+MANY = [case(fc) for fc in range(40)]
 
 
-def test_what_was_measured_while_the_sentinel_drifted_is_measured_once_more(store, real, path):
-    backend = Steps(real, drifting(1.0, 1.05, 1.0))
-    slept = []
-    times = iter(range(0, 10**6))
-    result = run(CASES, store, backend, rounds=1, sleep=slept.append, clock=lambda: float(next(times)))
+class Shaky(Steps):
+    """A machine in a test's hands: every network takes 1 ms times what ``at(self)`` says. Its clock goes 1 s with
+    each round, and on where the session waits."""
+
+    def __init__(self, at):
+        super().__init__(None)
+        self.at = at
+        self.now = 0.0
+        self.rounds = 0
+        self.slept = []
+
+    def facts(self):
+        return {}
+
+    def measure(self, case, number, stop, tiles):
+        assert (number == 0) == (stop == READING) == is_sentinel(case)
+        slow = self.at(self)
+        if number:
+            self.asked.append((case, number, slow))
+            self.rounds += 1
+            self.now += 1
+        return replace(steady(slow), number=number)
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def sweep(self, store, cases=MANY, **more):
+        return run(cases, store, self, clock=lambda: self.now, sleep=self.sleep, sentinel_s=5, **more)
+
+
+def current(store):
+    """Slowness and warnings of every current round."""
+    return [(m.latency_ms, "drift" in m.warnings) for m in store.measurements()]
+
+
+def test_a_quiet_machine_is_left_alone(store, path):
+    machine = Shaky(lambda m: 1 + 0.005 * (m.rounds % 3))
+    result = machine.sweep(store, rounds=3)
+    assert (machine.restarts, machine.slept) == (0, [])
+    assert len(rounds_in(path)) == 120
+    assert "drift" not in "".join(result.warnings)
+
+
+def test_what_was_measured_while_the_worker_was_slow_is_measured_again(store, path):
+    machine = Shaky(lambda m: 1.1 if m.rounds >= 13 and not m.restarts else 1.0)
+    result = machine.sweep(store, rounds=1)
     rows = rounds_in(path)
+    slow = {c.key() for c, _, slowness in machine.asked if slowness > 1}
     again = {key for key, *_, superseded in rows if superseded}
-    assert again
-    assert len(rows) == 3 + len(again)
-    assert backend.restarts == 1
-    assert slept
-    assert set(result.warnings) == {"drift"}
-    assert {m.status for m in store.measurements()} == {"ok"}
+    assert slow
+    assert slow <= again  # and what was measured with them since the last good look
+    assert len(again) <= 5
+    assert len(rows) == 40 + len(again)
+    assert (machine.restarts, machine.slept) == (1, [])
+    assert current(store) == [(1.0, False)] * 40
+    assert result.warnings.count("drift-mended") == len(again)
+    assert "drift" not in result.warnings
+    with contextlib.closing(
+        sqlite3.connect(path)
+    ) as db:  # the old rows are there, and say what was wrong with them
+        old = db.execute("SELECT data FROM rounds WHERE superseded = 1").fetchall()
+    assert all(b"drift" in zlib.decompress(data) for (data,) in old)
 
 
-def test_a_drift_that_stays_does_not_go_on_for_ever(store, real, path):
-    backend = Steps(real, drifting(1.0, 2.0))
-    run(CASES, store, backend, rounds=2)
+def test_what_passes_is_waited_for(store):
+    machine = Shaky(lambda m: 1.1 if 13 <= m.now < 20 else 1.0)
+    machine.sweep(store, rounds=1)
+    assert machine.restarts == 1
+    assert 0 < sum(machine.slept) <= 8
+    assert current(store) == [(1.0, False)] * 40
+
+
+def test_what_lasts_longer_than_the_wait_is_measured_again_when_it_has_passed(store, path):
+    machine = Shaky(lambda m: 1.1 if 13 <= m.now < 45 else 1.0)
+    result = machine.sweep(store, rounds=1)
+    assert machine.restarts == 1
+    assert 10 < sum(machine.slept) <= 14
+    assert current(store) == [(1.0, False)] * 40
+    assert result.warnings.count("drift-mended") == len(rounds_in(path)) - 40 > 5
+
+
+def test_what_stays_slow_is_flagged_and_the_wait_is_bounded(store, path):
+    machine = Shaky(lambda m: 1.1 if m.rounds >= 13 else 1.0)
+    result = machine.sweep(store, rounds=2)
+    found = current(store)
+    assert all(flagged for latency, flagged in found if latency > 1.0)
+    assert sum(flagged for _, flagged in found) >= 25
+    assert result.warnings.count("drift") >= 80 - 15
+    assert sum(machine.slept) <= WAIT_S
+    assert machine.restarts == 1
+    assert len(rounds_in(path)) == 80  # again would be as slow
+
+
+def test_a_machine_that_comes_and_goes_does_not_keep_a_sweep_for_ever(store, path):
+    machine = Shaky(lambda m: 1.1 if m.now // 7 % 2 else 1.0)
+    machine.sweep(store, rounds=2)
     rows = rounds_in(path)
-    assert len(rows) <= 2 * 2 * len(CASES)
-    assert sum(not row[4] for row in rows) == 6
+    assert len(rows) <= 80 * (1 + AGAIN)
+    assert sum(not row[4] for row in rows) == 80
+    assert sum(machine.slept) <= WAIT_S
 
 
-def test_a_small_change_is_no_drift(store, real, path):
-    result = run(CASES, store, Steps(real, drifting(1.0, 1.02)), rounds=1)
-    assert result.warnings == ()
-    assert len(rounds_in(path)) == 3
+def test_a_sweep_that_began_on_a_slow_machine_learns_it_later(store):
+    machine = Shaky(lambda m: 1.2 if m.now < 12 else 1.0)
+    result = machine.sweep(store, rounds=1)
+    assert current(store) == [(1.0, False)] * 40
+    assert result.warnings.count("drift-mended") >= 12
+
+
+def test_where_restarts_mend_they_come_before_drift_does(store, path):
+    restarted = [0]
+
+    def leaking(machine):
+        restarted.extend([machine.rounds] * (machine.restarts + 1 - len(restarted)))
+        return 1 + 0.008 * (machine.rounds - restarted[-1])
+
+    machine = Shaky(leaking)
+    result = machine.sweep(store, rounds=3)
+    assert result.warnings.count("drift") == 0
+    assert 5 <= len(rounds_in(path)) - 120 <= 20
+    late = [slow for *_, slow in machine.asked[30:]]
+    assert max(late) < 1.01
+
+
+def test_no_wait_goes_beyond_the_budget(store):
+    machine = Shaky(lambda m: 1.1 if m.rounds >= 13 else 1.0)
+    result = machine.sweep(store, rounds=1, budget_s=17)
+    assert result.stopped == "budget"
+    assert machine.now <= 18
+    assert all(flagged for latency, flagged in current(store) if latency > 1.0)
+
+
+def test_a_sweep_that_is_cut_off_flags_what_was_slow(store):
+    machine = Shaky(lambda m: 1.1 if m.rounds >= 3 else 1.0)
+    machine.sweep(store, rounds=1, budget_s=5)
+    assert any(latency > 1.0 for latency, _ in current(store))
+    assert all(flagged for latency, flagged in current(store) if latency > 1.0)
 
 
 def test_cases_of_other_threads_have_a_sentinel_of_their_own(store, real, path):
@@ -319,14 +428,145 @@ def test_a_sentinel_that_crashes_counts_as_drift(store, real):
     crashed = []
 
     def at(case, number, turn):
-        if is_sentinel(case) and len(crashed) < 1:
+        if is_sentinel(case) and turn > 20 and not crashed:
             crashed.append(turn)
+            raise WorkerError("gone", "so")
+
+    times = iter(range(0, 10**9, int(SENTINEL_EVERY_S)))
+    backend = Steps(real, at)
+    result = run(CASES, store, backend, rounds=3, clock=lambda: float(next(times)))
+    assert crashed
+    assert backend.restarts == 1
+    assert "drift-mended" in result.warnings
+    assert {m.status for m in store.measurements()} == {"ok"}
+
+
+def test_sentinels_that_never_work_are_given_up(store, real):
+    def at(case, number, turn):
+        if is_sentinel(case):
             raise WorkerError("gone", "so")
 
     backend = Steps(real, at)
     result = run(CASES, store, backend, rounds=1)
     assert backend.restarts == 1
-    assert "drift" in result.warnings
+    assert "drift" not in "".join(result.warnings)
+    assert result.measured == 3
+
+
+# --- the reference study's drift, on purpose
+
+STUDY = "simulated:gtx960-theano,noise=1%"
+
+
+def study(folder, fault="", watched=True):
+    """Groups 3 and 4 of the study in a simulated sweep: (law, measurements, rows, result)."""
+    with open_target("auto", f"{STUDY},fault={fault}" if fault else STUDY) as target:
+        if not watched:
+            target.backend.facts = dict
+        path = folder / f"{fault.replace(':', '-')}-{watched}.db"
+        result = run_sweep([read_sweep("group3"), read_sweep("group4")], path, target, seed=3)
+    with Store(path) as store:
+        found = store.measurements()
+        readings = store.sentinels()
+    law = fit_law(found, read_form("eq13"), cross_validate=False).law
+    return law, found, rounds_in(path), result, readings
+
+
+def terms(law):
+    return [t for group in law.groups for t in group.terms] + list(law.overhead)
+
+
+def errors_off(law, truth):
+    """How many standard errors the coefficients of one law are from another's, at most."""
+    pairs = zip(terms(law), terms(truth), strict=True)
+    return max(abs(a.coefficient - b.coefficient) / b.standard_error for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return study(tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_without_a_fault_a_simulated_sweep_has_no_sentinels(undisturbed):
+    _, found, rows, result, readings = undisturbed
+    assert (len(found), len(rows), readings, result.warnings) == (49, 147, [], ())
+
+
+@pytest.mark.parametrize("fault", ["leak", "worker", "clock", "worker:5%@60"])
+def test_the_law_of_a_disturbed_sweep_is_that_of_an_undisturbed_one(tmp_path, undisturbed, fault):
+    truth = undisturbed[0]
+    law, found, rows, result, readings = study(tmp_path, fault)
+    assert {r.name for r in readings} == set(SENTINELS)
+    old = [row for row in rows if row[4]]
+    assert len(old) >= 5
+    assert len(rows) == 147 + len(old)
+    assert {key for key, *_ in old} <= {m.case.key() for m in found}
+    assert "drift-mended" in result.warnings
+    assert not any("drift" in m.warnings for m in found)
+    assert errors_off(law, truth) < 3
+    assert errors_off(study(tmp_path, fault, watched=False)[0], truth) > 10
+
+
+def test_a_clock_that_stays_low_is_flagged(tmp_path):
+    _, found, rows, result, _ = study(tmp_path, "clock:20%@60")
+    assert result.warnings.count("drift") >= 90
+    assert sum("drift" in m.warnings for m in found) >= 30
+    assert len(rows) <= 147 * (1 + AGAIN)
+    assert all("drift" in m.warnings for m in found if max(m.rounds_ms) > 1.1 * min(m.rounds_ms))
+
+
+# --- a neighbour that is really there
+
+LOAD = "import os, sys\nprint(flush=True)\nwhile os.getppid() == int(sys.argv[1]): sum(range(10000))"
+
+
+@pytest.fixture
+def one_core():
+    """This process and what it starts, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield max(before)
+    os.sched_setaffinity(0, before)
+
+
+def test_a_busy_neighbour_is_found_and_what_it_disturbed_is_measured_again(store, path, one_core):
+    cases = [case(fc, net=net_spec(conv=1, depth=8 + fc, fc=1, neurons=64), batch=8) for fc in range(12)]
+    load, during = [], set()
+
+    def watch(progress):
+        if progress.done == 6 and not load:
+            load.append(
+                subprocess.Popen([sys.executable, "-c", LOAD, str(os.getpid())], stdout=subprocess.PIPE)
+            )
+            load[0].stdout.readline()
+        if load and load[0].poll() is None and progress.done < len(cases):
+            during.add(progress.label)
+
+    def until_it_ends(seconds):
+        load[0].kill()
+        load[0].wait()
+
+    backend = open_backend("ort-cpu")
+    try:
+        result = run(
+            cases,
+            store,
+            backend,
+            rounds=1,
+            stop=Stop(target_ci=1.0, min_runs=10, min_s=0.05, max_s=0.2),
+            watch=watch,
+            sleep=until_it_ends,
+            sentinel_s=1.0,
+        )
+    finally:
+        for process in load:
+            process.kill()
+            process.communicate()
+        backend.close()
+    again = {key for key, *_, superseded in rounds_in(path) if superseded}
+    assert during
+    assert {c.key() for c in cases if c.label() in during} <= again
+    assert "drift-mended" in result.warnings
     assert {m.status for m in store.measurements()} == {"ok"}
 
 
