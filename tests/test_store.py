@@ -1,6 +1,7 @@
 """The database: real files, real processes, a disk that is really full."""
 
 import contextlib
+import json
 import math
 import os
 import shutil
@@ -172,6 +173,24 @@ def test_sweeps_and_sentinels_come_back_in_order(store):
         ("s1", 1.5, 0.25),
         ("s1", 1.25, None),
     ]
+
+
+def test_a_warning_is_put_on_the_current_row_alone(store, path):
+    for _ in range(2):
+        store.add_round(case(), round_(), "s1")
+    store.add_round(case(), round_(2), "s1")
+    old = rows(path, "SELECT data FROM rounds")
+    for _ in range(2):
+        store.warn(case(), 1, "drift")
+    assert store.measurements()[0].warnings == ("target-missed", "drift", "few-rounds")
+    assert [a == b for a, b in zip(old, rows(path, "SELECT data FROM rounds"), strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+    assert json.loads(zlib.decompress(rows(path, "SELECT data FROM rounds")[1][0]))["kernels"]
+    store.warn(case(), 3, "drift")  # never measured
+    store.warn(case(2), 1, "drift")
 
 
 def test_a_transaction_that_fails_leaves_nothing(store):

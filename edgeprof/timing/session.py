@@ -112,7 +112,12 @@ def run_session(
         order = [case for case in cases if (keys[case], number) not in done and case not in failed]
         rng.shuffle(order)
         queue.extend((case, number) for case in order)
-        while queue and not stopped:
+        while not stopped:
+            if not queue and number == rounds:
+                queue.extend(session.settle())
+                again.update(queue)
+            if not queue:
+                break
             if clock() >= deadline:
                 stopped = "budget"
                 break
@@ -127,8 +132,6 @@ def run_session(
             else:
                 measured.add(case)
             finished += (case, turn) not in again
-            if not queue and number == rounds:
-                disturbed += session.settle()
             again.update(disturbed)
             queue.extend(disturbed)
     if stopped:

@@ -23,7 +23,7 @@ from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import read_sweep
-from edgeprof.timing.drift import READING, SENTINELS
+from edgeprof.timing.drift import FIRST, READING, SENTINELS
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.session import AGAIN, SENTINEL_EVERY_S, WAIT_S, device_lock, run_session
 
@@ -398,6 +398,17 @@ def test_where_restarts_mend_they_come_before_drift_does(store, path):
     assert max(late) < 1.01
 
 
+def test_the_last_look_is_not_forgotten_where_the_last_case_fails(store, real):
+    def at(case, number, turn):
+        if case == CASES[2]:
+            raise WorkerError("bad luck", "so")
+        return steady(1.2 if is_sentinel(case) and turn > FIRST * len(SENTINELS) else 1.0)
+
+    for seed in range(4):
+        result = run(CASES, store, Steps(real, at), rounds=2, seed=seed, fresh=True)
+        assert result.warnings.count("drift") == 4
+
+
 def test_no_wait_goes_beyond_the_budget(store):
     machine = Shaky(lambda m: 1.1 if m.rounds >= 13 else 1.0)
     result = machine.sweep(store, rounds=1, budget_s=17)
@@ -545,6 +556,7 @@ def test_a_busy_neighbour_is_found_and_what_it_disturbed_is_measured_again(store
     def until_it_ends(seconds):
         load[0].kill()
         load[0].wait()
+        time.sleep(min(seconds, 1))
 
     backend = open_backend("ort-cpu")
     try:
