@@ -353,8 +353,8 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "board": TOML,
     "form": TOML,
     "law": (*BYTES, lines, huge, json_nesting, json_types, json_types),
-    "operators": (*BYTES, *GRAPHS),
-    "worker": (*BYTES, *GRAPHS),
+    "operators": (*BYTES, *GRAPHS, *GRAPHS),
+    "worker": (*BYTES, *GRAPHS, *GRAPHS),
 }
 READERS = tuple(MUTATIONS)
 
@@ -363,7 +363,7 @@ def mutant(reader: str, seed: int, number: int) -> bytes:
     """A file for ``reader``; the same for the same numbers."""
     rng = random.Random(f"{reader} {seed} {number}")
     data = rng.choice(originals(reader))
-    for _ in range(rng.choice((1, 1, 2, 4))):
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
         data = rng.choice(MUTATIONS[reader])(rng, data)
     return data
 

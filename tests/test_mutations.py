@@ -1,8 +1,10 @@
 """Files that went wrong are read or refused; ``make torture`` tries thousands more."""
 
+from contextlib import ExitStack
+
 import pytest
 
-from benchmarks.mutations import READERS, abuse, mutant, originals, outcome
+from benchmarks.mutations import READERS, abuse, mutant, opened, originals, outcome
 from edgeprof.errors import SpecError
 
 
@@ -13,6 +15,15 @@ def test_a_file_that_went_wrong_is_read_or_refused(reader):
     assert report.outcomes.total() == 300
     assert report.outcomes["refused"] > 100
     assert report.outcomes["accepted"] > 0
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_originals_are_read(reader, tmp_path):
+    with ExitStack() as stack:
+        give = opened(reader, tmp_path, stack)
+        assert originals(reader)
+        for data in originals(reader):
+            assert outcome(give, data) == ("accepted", "")
 
 
 @pytest.mark.parametrize("reader", READERS)

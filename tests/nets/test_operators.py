@@ -14,7 +14,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.errors import SpecError
 from edgeprof.nets.build import build_model
-from edgeprof.nets.operators import Operator, net_operators, operators, total_macs, total_parameters
+from edgeprof.nets.operators import (
+    Operator,
+    net_operators,
+    operators,
+    parse_model,
+    total_macs,
+    total_parameters,
+)
 from edgeprof.nets.spec import net_spec
 
 Dims = list[int] | list[int | str]
@@ -308,6 +315,22 @@ def test_an_operator_that_onnx_does_not_define_is_refused(domain: str) -> None:
 def test_a_graph_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(SpecError):
         one("MatMul", {"a": [2, 3], "b": [4, 5]}, {}, "a b")
+
+
+def test_an_attribute_of_another_type_is_refused() -> None:
+    graph = onnx.shape_inference.infer_shapes(build_model(net_spec(conv=1, depth=2), 1))
+    (pads,) = (
+        a for node in graph.graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "pads"
+    )
+    for value in (helper.make_attribute("pads", graph.graph), onnx.AttributeProto(name="pads")):
+        pads.CopyFrom(value)
+        with pytest.raises(SpecError, match=r"operator conv1 \(Conv\) is not as ONNX defines it"):
+            operators(graph)
+
+
+def test_bytes_that_are_no_network_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"net\.onnx is not ONNX"):
+        parse_model(b"\xff" * 40, "net.onnx")
 
 
 @settings(derandomize=True, deadline=None, max_examples=100, database=None)
