@@ -37,6 +37,7 @@ KEYS = [
     "environment",
     "warnings",
     "simulated",
+    "designed",
 ]
 
 

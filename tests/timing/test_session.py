@@ -541,11 +541,11 @@ def one_core():
 
 
 def test_a_busy_neighbour_is_found_and_what_it_disturbed_is_measured_again(store, path, one_core):
-    cases = [case(fc, net=net_spec(conv=1, depth=8 + fc, fc=1, neurons=64), batch=8) for fc in range(12)]
+    cases = [case(fc, net=net_spec(conv=1, depth=8 + fc, fc=1, neurons=64), batch=8) for fc in range(6)]
     load, during = [], set()
 
     def watch(progress):
-        if progress.done == 6 and not load:
+        if progress.done == 3 and not load:
             load.append(
                 subprocess.Popen([sys.executable, "-c", LOAD, str(os.getpid())], stdout=subprocess.PIPE)
             )
@@ -565,10 +565,10 @@ def test_a_busy_neighbour_is_found_and_what_it_disturbed_is_measured_again(store
             store,
             backend,
             rounds=1,
-            stop=Stop(target_ci=1.0, min_runs=10, min_s=0.05, max_s=0.2),
+            stop=Stop(target_ci=1.0, min_runs=10, min_s=0.02, max_s=0.1),
             watch=watch,
             sleep=until_it_ends,
-            sentinel_s=1.0,
+            sentinel_s=0.3,
         )
     finally:
         for process in load:
