@@ -16,6 +16,7 @@ from edgeprof.fit.examples import Example, machine_of, net_key, noise_pct, owner
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import NET_VARIABLES, Form, read_form
+from edgeprof.fit.intervals import boundary
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn
 from edgeprof.fit.rules import KernelRules, learn
@@ -65,14 +66,15 @@ def fit_law(
     everything = np.arange(len(examples))
     law = _assemble(examples, form, tables, constants, everything)
     cv = _cross_validate(examples, form, tables, constants, seed) if cross_validate else None
-    conformal = sorted(abs(math.log(r.predicted_ms / r.measured_ms)) for r in cv.rows) if cv else []
+    held_out = [(r.predicted_ms, math.log(r.measured_ms / r.predicted_ms)) for r in cv.rows] if cv else []
     law = law.model_copy(
         update={
             "name": name,
             "machine": machine,
             "groups": with_errors(law.groups, tables, examples, form, seed),
             "overhead": _overhead_errors(law, tables, examples, form, seed),
-            "conformal": tuple(conformal),
+            "conformal": tuple(held_out),
+            "parted_ms": boundary(*np.abs(np.array(held_out).T)) if held_out else None,
             "sweeps": tuple(sweeps),
             "family": _family(sweeps, law.domain),
             "date": date,

@@ -19,13 +19,15 @@ from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.fit.intervals import Strata, half_widths, strata, widening
 from edgeprof.fit.rules import KernelRules, Planned, Rule
 from edgeprof.nets.operators import net_operators
 from edgeprof.nets.spec import NetSpec, first_problem, shown
 
 VERSION = 1
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-LogError = Annotated[float, Field(ge=0, le=100)]
+PositiveMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LogError = Annotated[float, Field(ge=-100, le=100)]
 LEVEL = 0.9
 
 
@@ -55,8 +57,9 @@ class LawGroup(BaseModel):
 
 class Law(BaseModel):
     """A law file. Coefficients are in ms per ``unit`` (``run`` or ``tile``). ``domain`` has per knob the least and
-    greatest value seen, or the choices; ``conformal`` the sorted absolute log errors on networks held out; ``seen`` has
-    a short name of every network that the law was fitted on."""
+    greatest value seen, or the choices; ``conformal`` the predicted latency (ms) and log error of every network held
+    out, ``parted_ms`` the latency that parts them in two strata; ``seen`` a short name of every network that the law
+    was fitted on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,7 +84,8 @@ class Law(BaseModel):
     constants: Mapping[str, Finite] = {}
     domain: Mapping[str, tuple[Any, ...]]
     family: Mapping[str, Any] = {}
-    conformal: tuple[LogError, ...] = ()
+    conformal: tuple[tuple[PositiveMs, LogError], ...] = ()
+    parted_ms: PositiveMs | None = None
     scores: Mapping[str, Any] = {}
     sweeps: tuple[Mapping[str, Any], ...] = ()
     networks: int = 0
@@ -100,6 +104,8 @@ class Law(BaseModel):
         return domain
 
     def model_post_init(self, _: Any) -> None:
+        if not all(len(scores) for _, scores in self.strata):
+            raise ValueError("parted_ms: no error of a network held out is on one of its sides")
         assert self.parsed is not None  # every expression is read when the law is
         assert self.kernel_rules is not None
 
@@ -138,15 +144,17 @@ class Law(BaseModel):
                 f"law '{self.name}': a kernel rule is wrong: {error}", "fit the law again"
             ) from None
 
-    def interval(self, latency_ms: float, level: float) -> tuple[float, float] | None:
-        """The conformal interval of a latency at ``level``; None where the law has no errors to judge by, or too few
-        for the level (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005)."""
-        n = len(self.conformal)
-        rank = math.ceil((n + 1) * level)
-        if n == 0 or rank > n:
+    @cached_property
+    def strata(self) -> Strata:
+        """What predictions are judged by: (least latency in ms, sorted absolute log errors), small networks first."""
+        return strata(self.conformal, self.parted_ms) if self.conformal else ()
+
+    def interval(self, latency_ms: float, level: float, widening: float = 1.0) -> tuple[float, float] | None:
+        """The conformal interval of a latency at ``level``; None where the law has no errors to judge by."""
+        if not self.strata:
             return None
-        q = math.exp(self.conformal[rank - 1])
-        return latency_ms / q, latency_ms * q
+        half = float(half_widths(self.strata, np.array(latency_ms), level)) * widening
+        return latency_ms * math.exp(-half), latency_ms * math.exp(half)
 
 
 @dataclass(frozen=True)
@@ -215,7 +223,7 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
         if not 0 < sum(parts) < math.inf:
             amount = "no time at all" if sum(parts) == 0 else "no finite time"
             raise DomainError(f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks")
-        latency = math.fsum(parts)
+        latency, strange = math.fsum(parts), outside(law, net, batch)
         found.append(
             Prediction(
                 net=net,
@@ -223,9 +231,9 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
                 latency_ms=latency,
                 kernels=tuple(kernels),
                 overhead_ms=float(overhead),
-                interval_ms=law.interval(latency, level),
+                interval_ms=law.interval(latency, level, widening(strange)),
                 level=level,
-                outside=outside(law, net, batch),
+                outside=strange,
             )
         )
     return found

@@ -114,10 +114,13 @@ def test_every_knob_of_a_network(edgeprof_json: Callable[..., Any]) -> None:
 
 
 def test_the_level_of_the_interval(edgeprof_json: Callable[..., Any], here: Path) -> None:
-    law = read_law("gtx960-theano").model_copy(update={"conformal": tuple(i / 1000 for i in range(1, 20))})
+    law = read_law("gtx960-theano").model_copy(
+        update={"conformal": tuple((1.0, i / 1000) for i in range(1, 20))}
+    )
     Path("law.json").write_text(law_json(law))
     arguments = ["predict", "--law", "law.json", "--batch", "1024"]
     wide, narrow = edgeprof_json(*arguments), edgeprof_json(*arguments, "--level", "50%")
     assert (wide["level"], narrow["level"]) == (0.9, 0.5)
     assert wide["interval_ms"][0] < narrow["interval_ms"][0] < wide["latency_ms"] < narrow["interval_ms"][1]
-    assert edgeprof_json(*arguments, "--level", "0.99")["interval_ms"] is None
+    rare = edgeprof_json(*arguments, "--level", "0.99")["interval_ms"]  # rarer than the largest of 19 errors
+    assert rare[0] < wide["interval_ms"][0] and rare[1] > wide["interval_ms"][1]
