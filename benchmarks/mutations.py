@@ -64,7 +64,7 @@ NETS = (
 RULES = {
     "operators": {
         "Conv": {"if": ["C", "<", 4], "then": {"kind": "Conv.nchw"}, "else": {"kind": "Conv.nchwc"}},
-        "Relu": {"kind": "merged", "seen": 9, "right": 9},
+        "Relu": {"kind": "merged", "seen": 9},
         "Gemm": {"if": ["from", "=", "Flatten"], "then": {"kind": "Gemm"}, "else": {"kind": "Gemm"}},
     },
     "between": {

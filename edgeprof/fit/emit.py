@@ -216,6 +216,8 @@ def accuracy(cv: Scores) -> list[str]:
         known.append(f"noise between rounds {cv.noise_pct:.1f} %")
     if cv.floor_mape_pct is not None:
         known.append(f"sum of measured kernels {cv.floor_mape_pct:.1f} % off")
+    if cv.wrong_guess_pct is not None:
+        known.append(f"wrong guesses of what runs {cv.wrong_guess_pct:.1f} %")
     return [*lines, *_hanging("             ", ", ".join(known))] if known else lines
 
 

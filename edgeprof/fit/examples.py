@@ -35,7 +35,9 @@ class Example:
     def observed(self) -> Observed:
         """What the rules are learnt from."""
         kernels = tuple((k.kind, k.operators, k.glue) for k in self.measurement.kernels)
-        return Observed(self.operators, kernels)
+        types = {op.name: op.op_type for op in self.operators}
+        shares = {leader(k.kind, k.operators, types): k.share for k in self.measurement.kernels if not k.glue}
+        return Observed(self.operators, kernels, shares)
 
     def dims(self, kernel: KernelMeasurement) -> Mapping[str, float]:
         """The dimensions that a kernel's time depends on."""

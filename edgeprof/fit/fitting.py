@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from edgeprof.fit.examples import Example, machine_of, net_key, noise_pct, owner
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import NET_VARIABLES, Form, read_form
-from edgeprof.fit.intervals import boundary
+from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn
 from edgeprof.fit.rules import KernelRules, learn
@@ -66,7 +66,7 @@ def fit_law(
     everything = np.arange(len(examples))
     law = _assemble(examples, form, tables, constants, everything)
     cv = _cross_validate(examples, form, tables, constants, seed) if cross_validate else None
-    held_out = [(r.predicted_ms, math.log(r.measured_ms / r.predicted_ms)) for r in cv.rows] if cv else []
+    held_out = _held_out(cv.rows) if cv else []
     law = law.model_copy(
         update={
             "name": name,
@@ -74,7 +74,7 @@ def fit_law(
             "groups": with_errors(law.groups, tables, examples, form, seed),
             "overhead": _overhead_errors(law, tables, examples, form, seed),
             "conformal": tuple(held_out),
-            "parted_ms": boundary(*np.abs(np.array(held_out).T)) if held_out else None,
+            "parted_ms": parted(held_out),
             "sweeps": tuple(sweeps),
             "family": _family(sweeps, law.domain),
             "date": date,
@@ -83,8 +83,6 @@ def fit_law(
             "about": form.about,
         }
     )
-    if cv:
-        cv = score(_with_intervals(cv.rows, law), LEVEL)
     return Fit(Law(**law.model_dump()), cv)
 
 
@@ -263,14 +261,25 @@ def _cross_validate(
         held = np.flatnonzero(fold[owners] == f).tolist()
         law = _again(_assemble(examples, form, tables, constants, np.flatnonzero(fold[owners] != f)))
         rows.extend(judge(law, [examples[i] for i in held if not examples[i].measurement.designed]))
-    return score(rows, LEVEL) if rows else None
+    return score(_with_intervals(rows), LEVEL) if rows else None
 
 
-def _with_intervals(rows: Sequence[Row], law: Law) -> list[Row]:
+def _held_out(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """Predicted latency (ms) and log error of networks held out."""
+    return [(r.predicted_ms, math.log(r.measured_ms / r.predicted_ms)) for r in rows]
+
+
+def _with_intervals(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the interval that the errors of the other rows give."""
+    if len(rows) < 2:
+        return list(rows)
+    held_out = _held_out(rows)
+    parted_ms = parted(held_out)
     found = []
-    for row in rows:
-        low, high = law.interval(row.predicted_ms, LEVEL) or (None, None)
-        found.append(Row(**{**asdict(row), "low_ms": low, "high_ms": high}))
+    for i, row in enumerate(rows):
+        others = strata([*held_out[:i], *held_out[i + 1 :]], parted_ms)
+        ratio = math.exp(float(half_widths(others, np.array(row.predicted_ms), LEVEL)))
+        found.append(replace(row, low_ms=row.predicted_ms / ratio, high_ms=row.predicted_ms * ratio))
     return found
 
 

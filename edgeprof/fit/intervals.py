@@ -41,11 +41,16 @@ def _excess(scores: Sequence[float]) -> float:
     return max(fmean(tail) - tail[0], 1e-9)
 
 
-def boundary(latency_ms: Vector, scores: Vector) -> float | None:
-    """The latency that parts small networks from large ones, where their scores differ; else None.
+def parted(held_out: Sequence[tuple[float, float]]) -> float | None:
+    """The latency (ms) that parts small networks from large ones, where their scores differ; else None.
 
     Only the quartiles and the median are tried, so that chance has little to choose from.
+
+    :param held_out: (predicted ms, log error) of each network.
     """
+    if len(held_out) < 2 * STRATUM:
+        return None
+    latency_ms, scores = np.abs(np.array(held_out)).T
     found, most = None, UNLIKE
     for at in np.percentile(latency_ms, [25, 50, 75]):
         small = latency_ms < at

@@ -139,7 +139,7 @@ class Law(BaseModel):
                     for part in ("operators", "between")
                 )
             )
-        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise SpecError(
                 f"law '{self.name}': a kernel rule is wrong: {error}", "fit the law again"
             ) from None
@@ -260,23 +260,24 @@ def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPr
 
 
 def _by_kernel(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
-    """The kernels that the law's rules expect, each priced by its group."""
+    """The kernels that the law's rules expect, each priced by its group; averaged where the rules are not sure."""
     form = law.as_form
     plans = [law.kernel_rules.plan(net_operators(net, batch)) for net, batch in nets]
-    by_group: dict[str, list[tuple[int, int, Planned]]] = {}
+    by_group: dict[str, list[tuple[int, int, float, Planned]]] = {}
     for i, plan in enumerate(plans):
         for j, kernel in enumerate(plan):
-            group = form.group_of(kernel.kind)
-            if group is not None:
-                by_group.setdefault(group.name, []).append((i, j, kernel))
+            for kind, weight in kernel.mix:
+                group = form.group_of(kind)
+                if group is not None:
+                    by_group.setdefault(group.name, []).append((i, j, weight, kernel))
     ms = [np.zeros(len(plan)) for plan in plans]
     for law_group in law.groups:
         rows = by_group.get(law_group.name, [])
         if not rows:
             continue
-        prices = group_ms(law, law_group, [kernel.dims for _, _, kernel in rows])
-        for (i, j, _), price in zip(rows, prices, strict=True):
-            ms[i][j] = price
+        prices = group_ms(law, law_group, [kernel.dims for *_, kernel in rows])
+        for (i, j, weight, _), price in zip(rows, prices, strict=True):
+            ms[i][j] += weight * price
     return [
         [KernelPrice(k.kind, k.name, float(v)) for k, v in zip(plan, own, strict=True)]
         for plan, own in zip(plans, ms, strict=True)

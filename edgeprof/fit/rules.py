@@ -7,9 +7,10 @@ use rules alone, so that they need neither board nor runtime.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -22,29 +23,38 @@ MAX_DEPTH = 4
 MIN_GAIN = 1e-9
 SPLIT_COST = 0.5  # a further question must explain at least this many cases
 FEATURES = ("C", "M", "N", "R", "B", "H", "W", "Hi", "Kh", "S", "P", "G")
+Mix = tuple[tuple[str, float], ...]  # kinds with their weights
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A decision: a leaf has ``kind`` (and how often it was ``seen``, and ``right``); else a question with two answers.
+    """A decision: a leaf has ``kind``, how often that was ``seen``, and the ``others`` seen with it, how often; else it
+    is a question with two answers.
 
     ``ask`` is (feature, test, value), test one of ``<`` (number), ``%`` (multiple of) or ``=`` (word).
     """
 
     kind: str = ""
     seen: int = 0
-    right: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
     ask: tuple[str, str, Any] | None = None
     yes: Rule | None = None
     no: Rule | None = None
 
-    def decide(self, facts: Mapping[str, Any]) -> str:
-        """The kind for an operator with these ``facts``."""
+    def decide(self, facts: Mapping[str, Any]) -> Rule:
+        """The leaf for an operator with these ``facts``."""
         rule = self
         while rule.ask is not None:
             assert rule.yes and rule.no
             rule = rule.yes if holds(rule.ask, facts) else rule.no
-        return rule.kind
+        return rule
+
+    @property
+    def mix(self) -> Mix:
+        """Of a leaf: each kind with its part of what was seen, the most frequent first."""
+        total = self.seen + sum(self.others.values())
+        counted = {self.kind: self.seen, **self.others}
+        return tuple((kind, count / total if total else 1.0) for kind, count in counted.items())
 
     def text(self) -> str:
         """As people read it: ``Conv.nchw if C < 16, else …``."""
@@ -60,7 +70,8 @@ class Rule:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a law's file."""
         if self.ask is None:
-            return {"kind": self.kind, "seen": self.seen, "right": self.right}
+            others = {"others": dict(self.others)} if self.others else {}
+            return {"kind": self.kind, "seen": self.seen, **others}
         assert self.yes and self.no
         return {"if": list(self.ask), "then": self.yes.as_dict(), "else": self.no.as_dict()}
 
@@ -70,7 +81,11 @@ class Rule:
         if depth > 20:
             raise ValueError("a rule nests deeper than 20 questions")
         if "if" not in data:
-            return Rule(str(data["kind"]), int(data.get("seen", 0)), int(data.get("right", 0)))
+            others = {str(kind): int(count) for kind, count in dict(data.get("others", {})).items()}
+            seen = int(data.get("seen", 0))
+            if min(seen, *others.values(), 0) < 0:
+                raise ValueError("a kind was seen less than never")
+            return Rule(str(data["kind"]), seen, others)
         name, test, value = data["if"]
         if test not in ("<", "%", "=") or (test != "=" and name == "from"):
             raise ValueError(f"a rule cannot ask {data['if']!r}")
@@ -84,12 +99,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Planned:
-    """A kernel that a network is expected to run, with the dimensions its time depends on."""
+    """A kernel that a network is expected to run, with the dimensions its time depends on.
+
+    ``mix`` has each kind that it may be with its weight, so that a price can be averaged where the rules are not sure;
+    what the weights leave of 1 is that there is no such kernel.
+    """
 
     kind: str
     name: str
     operators: tuple[str, ...]
     dims: Mapping[str, float]
+    mix: Mix
 
 
 @dataclass(frozen=True)
@@ -107,14 +127,17 @@ class KernelRules:
         for op in operators:
             facts = operator_facts(op, made)
             rule = self.operators.get(op.op_type)
-            kind = rule.decide(facts) if rule else op.op_type
-            if kind == MERGED and facts["from"] != "input":
+            leaf = rule.decide(facts) if rule else Rule(op.op_type)
+            mix = tuple((kind, weight) for kind, weight in leaf.mix if kind != MERGED)
+            if leaf.kind == MERGED and facts["from"] != "input":
                 made[op.name] = facts["from"]
+                if mix:
+                    planned.append(Planned(mix[0][0], op.name, (op.name,), op.dims, mix))
                 continue
             source = op.producers[0] if op.producers else "input"
-            planned.extend(self._between(facts["from"], kind, source, op.inputs[0] if op.inputs else ()))
-            planned.append(Planned(kind, op.name, (op.name,), op.dims))
-            made[op.name] = kind
+            planned.extend(self._between(facts["from"], leaf.kind, source, op.inputs[0] if op.inputs else ()))
+            planned.append(Planned(leaf.kind, op.name, (op.name,), op.dims, mix or ((leaf.kind, 1.0),)))
+            made[op.name] = leaf.kind
         for op in operators:
             if op.name in last:
                 planned.extend(
@@ -125,9 +148,9 @@ class KernelRules:
     def _between(self, before: str, after: str, source: str, shape: tuple[int, ...]) -> Iterable[Planned]:
         rule = self.between.get(f"{before} → {after}")
         dims = tensor_dims(shape)
-        kind = rule.decide(dims) if rule else NOTHING
-        if kind != NOTHING:
-            yield Planned(kind, f"{kind} after {source}", (source,), dims)
+        mix = tuple(part for part in rule.decide(dims).mix if part[0] != NOTHING) if rule else ()
+        if mix:
+            yield Planned(mix[0][0], f"{mix[0][0]} after {source}", (source,), dims, mix)
 
     def lines(self) -> list[str]:
         """Each decision worth saying, as a line for people."""
@@ -167,15 +190,21 @@ def tensor_dims(shape: tuple[int, ...]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Observed:
-    """What one network did: its operators, and its kernels in order as (kind, operators, is it glue)."""
+    """What one network did: its operators, and its kernels in order as (kind, operators, is it glue).
+
+    ``shares`` has the part of the network's time of operators that lead a kernel: what a wrong guess may cost.
+    """
 
     operators: tuple[Operator, ...]
     kernels: tuple[tuple[str, tuple[str, ...], bool], ...]
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def learn(observed: Iterable[Observed]) -> KernelRules:
-    """Rules from networks whose kernels are known."""
+    """Rules from networks whose kernels are known. An operator's decision is judged by the latency at stake, and half
+    by number, so that small ones are learnt too."""
     own: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    stakes: dict[str, list[float]] = {}
     pairs: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for net in observed:
         kinds, glue = labels(net)
@@ -185,6 +214,7 @@ def learn(observed: Iterable[Observed]) -> KernelRules:
             facts = operator_facts(op, made)
             kind = kinds.get(op.name, MERGED)
             own.setdefault(op.op_type, []).append((facts, kind))
+            stakes.setdefault(op.op_type, []).append(net.shares.get(op.name, math.nan))
             made[op.name] = facts["from"] if kind == MERGED else kind
             if kind == MERGED:
                 continue
@@ -199,7 +229,15 @@ def learn(observed: Iterable[Observed]) -> KernelRules:
                 pairs.setdefault(f"{made[op.name]} → output", []).append(
                     (dims, glue.get((op.name, ""), NOTHING))
                 )
-    return KernelRules({k: grow(v) for k, v in own.items()}, {k: grow(v) for k, v in pairs.items()})
+    operators = {k: grow(v, _costs(stakes[k])) for k, v in own.items()}
+    return KernelRules(operators, {k: grow(v) for k, v in pairs.items()})
+
+
+def _costs(shares: Sequence[float]) -> list[float]:
+    """Weights of mean 1; operators without a kernel of their own weigh as the mean."""
+    known = [share for share in shares if not math.isnan(share)]
+    mean = sum(known) / len(known) if known else 0.0
+    return [0.5 + 0.5 * (1.0 if math.isnan(s) or mean == 0 else s / mean) for s in shares]
 
 
 def labels(net: Observed) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
@@ -230,35 +268,54 @@ def leader(kind: str, names: Sequence[str], types: Mapping[str, str]) -> str:
     return next((n for n in names if types.get(n) == kind.partition(".")[0]), names[0])
 
 
-def grow(cases: Sequence[tuple[Mapping[str, Any], str]], depth: int = 0) -> Rule:
-    """A small decision tree: at each step the question that leaves fewest cases unexplained, simple ones first."""
+def grow(
+    cases: Sequence[tuple[Mapping[str, Any], str]], weights: Sequence[float] | None = None, depth: int = 0
+) -> Rule:
+    """A small decision tree: at each step the question that leaves least unexplained, simple ones first.
+
+    :param weights: what a wrong guess of each case costs, beside the others; all alike if None.
+    """
     counted = Counter(label for _, label in cases)
-    kind, right = counted.most_common(1)[0]
-    leaf = Rule(kind, len(cases), right)
-    if right == len(cases) or depth == MAX_DEPTH:
+    costs = [1.0] * len(cases) if weights is None else weights
+    cost = _sums(cases, costs)
+    kind = max(counted, key=lambda label: (cost[label], counted[label]))
+    leaf = Rule(kind, counted[kind], {label: n for label, n in counted.most_common() if label != kind})
+    if not leaf.others or depth == MAX_DEPTH:
         return leaf
     best: tuple[float, tuple[str, str, Any]] | None = None
     for ask in questions(cases):
-        sides: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        for facts, label in cases:
-            sides[holds(ask, facts)][label] += 1
-        cost = sum(impurity(side) for side in sides)
-        if best is None or cost < best[0] - MIN_GAIN:
-            best = (cost, ask)
-    if best is None or impurity(counted) - best[0] < SPLIT_COST:
+        answers = [holds(ask, facts) for facts, _ in cases]
+        left = sum(
+            impurity(_sums(cases, [own if a is side else 0.0 for a, own in zip(answers, costs, strict=True)]))
+            for side in (True, False)
+        )
+        if best is None or left < best[0] - MIN_GAIN:
+            best = (left, ask)
+    if best is None or impurity(cost) - best[0] < SPLIT_COST * sum(costs) / len(costs):
         return leaf
     ask = best[1]
-    yes = [case for case in cases if holds(ask, case[0])]
-    no = [case for case in cases if not holds(ask, case[0])]
+    yes, no = (
+        [(case, own) for case, own in zip(cases, costs, strict=True) if holds(ask, case[0]) is side]
+        for side in (True, False)
+    )
     if not yes or not no:
         return leaf
-    return Rule(ask=ask, yes=grow(yes, depth + 1), no=grow(no, depth + 1))
+    grown = [grow([case for case, _ in side], [own for _, own in side], depth + 1) for side in (yes, no)]
+    return Rule(ask=ask, yes=grown[0], no=grown[1])
 
 
-def impurity(counted: Counter[str]) -> float:
-    """Gini impurity times the number of cases (Breiman et al., Classification and Regression Trees, 1984)."""
-    total = counted.total()
-    return total - sum(n * n for n in counted.values()) / total if total else 0.0
+def _sums(cases: Sequence[tuple[Mapping[str, Any], str]], costs: Sequence[float]) -> dict[str, float]:
+    """The weight of each label."""
+    found: dict[str, float] = {}
+    for (_, label), own in zip(cases, costs, strict=True):
+        found[label] = found.get(label, 0.0) + own
+    return found
+
+
+def impurity(cost: Mapping[str, float]) -> float:
+    """Gini impurity times the weight of the cases (Breiman et al., Classification and Regression Trees, 1984)."""
+    total = sum(cost.values())
+    return total - sum(n * n for n in cost.values()) / total if total else 0.0
 
 
 def questions(cases: Sequence[tuple[Mapping[str, Any], str]]) -> Iterable[tuple[str, str, Any]]:

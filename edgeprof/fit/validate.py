@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgeprof.fit.examples import Example, spread_pct
-from edgeprof.fit.law import LEVEL, Law, predict_many
+from edgeprof.fit.law import LEVEL, Law, group_ms, predict_many
 
 
 @dataclass(frozen=True)
 class Row:
-    """A network measured and predicted; ``floor_ms`` is the sum of its measured kernels; times in ms per run."""
+    """A network measured and predicted; ``floor_ms`` is the sum of its measured kernels, ``known_ms`` what would be
+    predicted if it were known which kernels ran; times in ms per run."""
 
     net: str
     batch: int
@@ -24,6 +25,7 @@ class Row:
     high_ms: float | None
     noise_pct: float | None = None
     floor_ms: float | None = None
+    known_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Share:
 @dataclass(frozen=True)
 class Scores:
     """Errors in percent of the measured latency. ``noise_pct`` is the median spread of a network's rounds over their
-    minimum; ``floor_mape_pct`` the error of the sum of measured kernels, which no law of kernels can beat."""
+    minimum; ``floor_mape_pct`` the error of the sum of measured kernels, which no law of kernels can beat;
+    ``wrong_guess_pct`` how far wrong guesses of the kernels that run move a prediction, in the mean."""
 
     nets: int
     mape_pct: float
@@ -51,6 +54,7 @@ class Scores:
     level: float
     noise_pct: float | None
     floor_mape_pct: float | None
+    wrong_guess_pct: float | None
     rows: tuple[Row, ...]
 
 
@@ -63,6 +67,7 @@ def score(rows: Sequence[Row], level: float) -> Scores:
         r.low_ms <= r.measured_ms <= r.high_ms for r in rows if r.low_ms is not None and r.high_ms is not None
     ]
     noise = [r.noise_pct for r in rows if r.noise_pct is not None]
+    guess = [abs(r.predicted_ms - r.known_ms) / r.measured_ms * 100 for r in rows if r.known_ms]
     floor = [abs(r.floor_ms / r.measured_ms - 1) * 100 for r in rows if r.floor_ms]
     return Scores(
         nets=len(rows),
@@ -76,6 +81,7 @@ def score(rows: Sequence[Row], level: float) -> Scores:
         level=level,
         noise_pct=float(np.median(noise)) if noise else None,
         floor_mape_pct=float(np.mean(floor)) if floor else None,
+        wrong_guess_pct=float(np.mean(guess)) if guess else None,
         rows=tuple(rows),
     )
 
@@ -92,7 +98,8 @@ def judge(law: Law, examples: Sequence[Example], level: float = LEVEL) -> list[R
     """Measured against predicted."""
     nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
     rows = []
-    for e, p in zip(examples, predict_many(law, nets, level), strict=True):
+    known = _kernels_known(law, examples)
+    for e, p, kernels_ms in zip(examples, predict_many(law, nets, level), known, strict=True):
         m = e.measurement
         rows.append(
             Row(
@@ -104,6 +111,27 @@ def judge(law: Law, examples: Sequence[Example], level: float = LEVEL) -> list[R
                 high_ms=p.interval_ms[1] if p.interval_ms else None,
                 noise_pct=spread_pct(m.rounds_ms),
                 floor_ms=sum(k.ms for k in m.kernels) or None,
+                known_ms=None if kernels_ms is None else p.overhead_ms + kernels_ms,
             )
         )
     return rows
+
+
+def _kernels_known(law: Law, examples: Sequence[Example]) -> list[float | None]:
+    """The kernels that each example really ran, priced by ``law`` (ms); None where they are not known."""
+    if law.scope != "kernel":
+        return [None] * len(examples)
+    form = law.as_form
+    found = [0.0 if e.measurement.kernels else None for e in examples]
+    by_group: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
+    for i, e in enumerate(examples):
+        for kernel in e.measurement.kernels:
+            group = form.group_of(kernel.kind)
+            if group is not None:
+                by_group.setdefault(group.name, []).append((i, e.dims(kernel)))
+    for group_ in law.groups:
+        rows = by_group.get(group_.name, [])
+        if rows:
+            for (i, _), ms in zip(rows, group_ms(law, group_, [dims for _, dims in rows]), strict=True):
+                found[i] = (found[i] or 0.0) + float(ms)
+    return found

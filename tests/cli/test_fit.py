@@ -21,6 +21,7 @@ SCORES = {
     "level",
     "noise_pct",
     "floor_mape_pct",
+    "wrong_guess_pct",
     "rows",
 }
 

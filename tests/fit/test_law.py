@@ -58,7 +58,7 @@ SMALL: dict[str, Any] = {  # a law of kernels, with a rule of each sort
         "operators": {
             "Conv": {
                 "if": ["C", "<", 16],
-                "then": {"kind": "Conv.nchw", "seen": 3, "right": 3},
+                "then": {"kind": "Conv.nchw", "seen": 3},
                 "else": {"kind": "Conv.nchwc"},
             },
             "Relu": {"kind": "merged"},

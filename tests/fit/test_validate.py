@@ -51,7 +51,7 @@ def test_wilson_holds_its_share_within_0_and_100(case: tuple[int, int]) -> None:
 
 def test_scores() -> None:
     rows = [
-        row(10, 10.4, low_ms=9, high_ms=11, noise_pct=1.0, floor_ms=9.5),
+        row(10, 10.4, low_ms=9, high_ms=11, noise_pct=1.0, floor_ms=9.5, known_ms=10.2),
         row(20, 19.2, low_ms=15, high_ms=19.5, noise_pct=3.0, floor_ms=20),
         row(5, 5.45, low_ms=5, high_ms=6, noise_pct=8.0),
         row(8, 10),
@@ -66,6 +66,7 @@ def test_scores() -> None:
     assert found.covered_pct == pytest.approx(200 / 3)
     assert (found.level, found.noise_pct) == (0.9, 3)
     assert found.floor_mape_pct == pytest.approx(2.5)
+    assert found.wrong_guess_pct == pytest.approx(2)
     assert found.rows == tuple(rows)
 
 
