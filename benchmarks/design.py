@@ -75,16 +75,45 @@ def compare(name: str, measured: list[Measurement], form: Form, sizes: Sequence[
         print(f"| {size} | {cells[0]} | {cells[1]} | {fall:.0f} % | × {ratio:.2f} of a run |")
 
 
+def enough(measured: list[Measurement], form: Form, size: int, held_out: int, repeats: int) -> None:
+    """Print how far the error with ``size`` networks is above that with all there are."""
+    most = len(measured) - held_out
+    print(f"\nrecorded: {size} networks against {most} random ones, {held_out} held out, {repeats} repeats\n")
+    print(f"| | MAPE % | median % | p95 % | MAPE over that of {most} (mean, 95 % interval) |")
+    print("|---|---|---|---|---|")
+    scores: dict[str, list[tuple[float, float, float]]] = {}
+    for seed in range(repeats):
+        order = np.random.default_rng(seed).permutation(len(measured))
+        held, pool = [measured[i] for i in order[:held_out]], [measured[i] for i in order[held_out:]]
+        for name, train in (
+            (f"{most} random", pool),
+            (f"{size} random", pool[:size]),
+            (f"{size} designed", designed(pool, size, form)),
+        ):
+            s = score(judge(sketch_law(train, form), usable(held)), 0.9)
+            scores.setdefault(name, []).append((s.mape_pct, s.mdape_pct, s.p95_ape_pct))
+    all_of = np.array(scores[f"{most} random"])[:, 0]
+    for name, rows in scores.items():
+        mape, median, p95 = np.mean(rows, axis=0)
+        ratios = np.array(rows)[:, 0] / all_of
+        half = 1.96 * ratios.std(ddof=1) / np.sqrt(repeats)
+        total = f"{mape / all_of.mean():.2f} (paired {ratios.mean():.2f} ± {half:.2f})"
+        print(f"| {name} | {mape:.2f} | {median:.2f} | {p95:.1f} | {total} |", flush=True)
+
+
 def main() -> None:
-    """Both comparisons."""
+    """Both comparisons, and whether few are enough."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--db", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--enough", type=int, default=60, help="networks that should do")
+    parser.add_argument("--held-out", type=int, default=60)
     parser.add_argument("--sizes", type=int, nargs="+", default=[18, 30, 60])
     given = parser.parse_args()
     form = read_form("kernels")
     with Store(given.db) as store:
         measured = [m for m in store.measurements() if m.latency_ms is not None]
+    enough(measured, form, given.enough, given.held_out, 2 * given.repeats)
     compare("recorded", measured, form, given.sizes, given.repeats)
     law = sketch_law(measured, form)
     compare(

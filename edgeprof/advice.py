@@ -50,6 +50,22 @@ ADVICE: Mapping[str, Advice] = {
         "some task had to wait for a processor while a network was measured",
         "stop other programs, or leave them a core: --threads less than the cores",
     ),
+    "switched": Advice(
+        "other programs took the processor away from a network again and again while it was sampled",
+        "stop them, or keep them off its processor: taskset -c 1 edgeprof …",
+    ),
+    "faulted": Advice(
+        "a network waited for memory pages (page faults) while it was sampled, after its warm-up",
+        "free some memory and turn swap off (sudo swapoff -a), or use a smaller batch",
+    ),
+    "growing": Advice(
+        "the runtime's memory grew while a network was sampled: it leaks, and will get slower",
+        "use another version of the runtime, or measure fewer networks in one sweep",
+    ),
+    "clock-moved": Advice(
+        "the processor's clock moved by more than 5 % while a network was measured",
+        "fix it: sudo cpupower frequency-set -g performance (on a Jetson: sudo jetson_clocks)",
+    ),
     "throttled": Advice(
         "the processor throttled itself while a network was measured",
         "cool it, or lower its clock and keep it there",

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from edgeprof.boards.sensors.host import Disturbance, HostReading, between, read
 from edgeprof.errors import EdgeprofError
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import Round
+from edgeprof.timing.noise import CLOCK_PCT
 
 State = Literal["ok", "warning", "missing"]
 
@@ -33,6 +36,7 @@ QUIET_LOAD = 0.5  # runnable processes per core, above which the machine is busy
 QUIET_PCT = 2.0  # of the time: stolen by the hypervisor, or some task waiting for a processor
 STEADY_PCT = 3.0  # how far readings of one network may lie apart
 FREE_MIB = 1024
+SAMPLING = ("switched", "faulted", "growing")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def examine(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep)
     sleep(LOOK_S)
     after = read_host(root)
     found = [_board(machine), _processor(machine), *_runtimes(), _governor(machine)]
-    found += [*_company(machine, between(before, after)), *_sensors(after), _space(), _steadiness(machine)]
+    seen = between(before, after)
+    found += [*_company(machine, seen), *_sensors(after, seen), _space(), *_probed(machine)]
     return found
 
 
@@ -113,16 +118,23 @@ def _company(machine: Machine, seen: Disturbance) -> Iterator[Finding]:
             yield Finding(name, "ok", f"{share:.1f} % of the time, {what}")
 
 
-def _sensors(reading: HostReading) -> Iterator[Finding]:
+def _sensors(reading: HostReading, seen: Disturbance) -> Iterator[Finding]:
+    if seen.clock_moved_pct is not None and seen.clock_moved_pct > CLOCK_PCT:
+        moved = f"{max(reading.mhz):.0f} MHz, {seen.clock_moved_pct:.0f} % off what it was a moment before"
+        yield Finding("clock", "warning", moved, ADVICE["clock-moved"].remedy)
+    else:
+        yield _sensor("clock", f"{reading.mhz[0]:.0f} MHz" if reading.mhz else None)
     for name, value in (
-        ("clock", f"{reading.mhz[0]:.0f} MHz" if reading.mhz else None),
         ("temperature", f"{max(reading.temperature_c.values()):.0f} °C" if reading.temperature_c else None),
         ("throttling", f"{reading.throttled} events so far" if reading.throttled is not None else None),
     ):
-        if value is None:
-            yield Finding(name, "missing", "no sensor is visible: it will not be in the measurements")
-        else:
-            yield Finding(name, "ok", value)
+        yield _sensor(name, value)
+
+
+def _sensor(name: str, value: str | None) -> Finding:
+    if value is None:
+        return Finding(name, "missing", "no sensor is visible: it will not be in the measurements")
+    return Finding(name, "ok", value)
 
 
 def _space() -> Finding:
@@ -136,13 +148,14 @@ def _space() -> Finding:
     return Finding("space", "ok", detail)
 
 
-def _steadiness(machine: Machine) -> Finding:
-    """How well one small network repeats, five times over, on one thread."""
+def _probed(machine: Machine) -> Iterator[Finding]:
+    """How well one small network repeats, five times over, on one thread, and what disturbed its samples."""
     try:
         board = detect_board(machine)
         backend: Backend = open_backend(board.backend)
     except EdgeprofError as error:
-        return Finding("steadiness", "missing", error.message, error.hint)
+        yield Finding("steadiness", "missing", error.message, error.hint)
+        return
     try:
         case = Case(
             net=PROBE,
@@ -155,13 +168,17 @@ def _steadiness(machine: Machine) -> Finding:
             backend=backend.name,
             runtime=backend.runtime(),
         )
-        readings = [
-            backend.measure(case, n, Stop(min_s=0.2, max_s=0.4), None).latency_ms for n in range(READINGS)
-        ]
+        rounds = [backend.measure(case, n, Stop(min_s=0.2, max_s=0.4), None) for n in range(READINGS)]
     except EdgeprofError as error:
-        return Finding("steadiness", "missing", error.message, error.hint)
+        yield Finding("steadiness", "missing", error.message, error.hint)
+        return
     finally:
         backend.close()
+    yield _steadiness([r.latency_ms for r in rounds])
+    yield _sampling(rounds)
+
+
+def _steadiness(readings: list[float]) -> Finding:
     spread = 100 * (max(readings) / min(readings) - 1)
     detail = (
         f"a network of {min(readings):.2f} ms repeats within {spread:.1f} % ({READINGS} times, one thread)"
@@ -171,3 +188,18 @@ def _steadiness(machine: Machine) -> Finding:
             "steadiness", "warning", detail, f"stop other programs (pid {os.getpid()} is edgeprof's own)"
         )
     return Finding("steadiness", "ok", detail)
+
+
+def _sampling(rounds: list[Round]) -> Finding:
+    noise = [r.telemetry.get("disturbance", {}) for r in rounds]
+    switches, faults, growth = (
+        max(n.get(name, 0.0) for n in noise) for name in ("switches_per_s", "faults_per_s", "growth_mib")
+    )
+    codes = Counter(code for r in rounds for code in r.warnings if code in SAMPLING)
+    detail = (
+        f"at most {switches:.0f} involuntary context switches and {faults:.0f} page faults a second,"
+        f" {growth:.1f} MiB grown"
+    )
+    if not codes:
+        return Finding("sampling", "ok", detail)
+    return Finding("sampling", "warning", detail, ADVICE[codes.most_common(1)[0][0]].remedy)

@@ -23,6 +23,8 @@ def as_dict(m: Measurement) -> dict[str, Any]:
         "ms_per_tile": m.ms_per_tile,
         "tiles_per_ms": m.tiles_per_ms,
         "rounds_ms": m.rounds_ms,
+        "spread_pct": m.spread_pct,
+        "target_met": m.target_met,
         "samples": m.samples,
         "load_ms": m.load_ms,
         "first_run_ms": m.first_run_ms,

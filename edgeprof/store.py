@@ -280,8 +280,8 @@ class Store:
             rows = self._db.execute(f"SELECT {SENTINEL} FROM sentinels ORDER BY id")
             return [Sentinel(*row) for row in rows]
 
-    def measurements(self) -> list[Measurement]:
-        """Every case that was measured or failed, in the order first asked for."""
+    def rounds(self) -> dict[str, list[Round]]:
+        """Every current round in order, by the key of its case."""
         with _clear_errors(self.path):
             facts = {
                 uid: json.loads(text) for uid, text in self._db.execute("SELECT uid, facts FROM sessions")
@@ -292,6 +292,12 @@ class Store:
                 " WHERE superseded = 0 ORDER BY number"
             ):
                 rounds.setdefault(row[0], []).append(_unpack(row[1:7], facts.get(row[7], {})))
+            return rounds
+
+    def measurements(self) -> list[Measurement]:
+        """Every case that was measured or failed, in the order first asked for."""
+        rounds = self.rounds()
+        with _clear_errors(self.path):
             cases = self._db.execute(
                 "SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid"
             )

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -175,7 +175,8 @@ def run_sweep(
         else:
             result = measure(cases, rounds=rounds, budget_s=budget_s, fresh=fresh)
     few = ["few-rounds"] * result.cases if rounds < 3 else []
-    return SweepResult(**{**result.__dict__, "warnings": (*warnings, *few, *result.warnings)})
+    general = [(None, code) for code in (*warnings, *few)]
+    return replace(result, warned=(*general, *result.warned))
 
 
 def _pool(sweep: SweepSpec) -> int:
@@ -229,7 +230,7 @@ def spend(
         wall_s=clock() - begin,
         measuring_s=sum(result.measuring_s for result in results),
         stopped="budget",
-        warnings=tuple(code for result in results for code in result.warnings),
+        warned=tuple(dict.fromkeys(pair for result in results for pair in result.warned)),
     )
 
 

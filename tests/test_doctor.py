@@ -11,6 +11,7 @@ def test_this_machine():
     assert found["ort-cpu"].state == "ok"
     assert "onnxruntime" in found["ort-cpu"].detail
     assert "repeats within" in found["steadiness"].detail
+    assert "switches" in found["sampling"].detail
     assert {finding.state for finding in found.values()} <= STATES
     assert all(finding.remedy for finding in found.values() if finding.state == "warning")
 
@@ -27,3 +28,8 @@ def test_a_machine_that_saves_power(tmp_path):
     assert found["clock"].detail == "1200 MHz"
     assert found["steal"].state == found["waiting"].state == found["temperature"].state == "missing"
     assert slept == [1.0]
+    moved = {
+        f.name: f for f in examine(tmp_path, lambda s: (path / "scaling_cur_freq").write_text("1800000\n"))
+    }
+    assert moved["clock"].state == "warning"
+    assert moved["clock"].detail == "1800 MHz, 50 % off what it was a moment before"

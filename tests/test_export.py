@@ -15,8 +15,8 @@ from edgeprof.timing.measurement import KernelTimes, Round, measurement
 
 FIELDS = {
     "case", "status", "reason", "latency_ms", "estimator", "ci_ms", "percentiles_ms", "ms_per_tile", "tiles_per_ms",
-    "rounds_ms", "samples", "load_ms", "first_run_ms", "kernels", "unattributed_ms", "profiled_latency_ms", "coverage",
-    "telemetry", "environment", "warnings", "simulated",
+    "rounds_ms", "spread_pct", "target_met", "samples", "load_ms", "first_run_ms", "kernels", "unattributed_ms",
+    "profiled_latency_ms", "coverage", "telemetry", "environment", "warnings", "simulated",
 }  # fmt: skip
 
 
@@ -93,6 +93,8 @@ def test_what_is_unknown_is_null():
         "load_ms",
         "unattributed_ms",
         "coverage",
+        "spread_pct",
+        "target_met",
     ):
         assert found[key] is None
     assert found["reason"] == "out of memory"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel, band_mean, match_events, trace
 from edgeprof.timing.measurement import KernelTimes, Round
+from edgeprof.timing.noise import of_sampling, sampling_noise
 from edgeprof.timing.process import Worker
 
 CHAIN = 40  # kernels in the network that prices one profile event
@@ -84,6 +86,7 @@ class RuntimeBackend:
             KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
             for kernel, event in match_events(self._traces.get(key, ()), operators, answer.get("kernels", ()))
         )
+        noise = sampling_noise(answer["counters"], float(runs.sum()) / 1e9)
         return Round(
             number=number,
             status="ok",
@@ -97,8 +100,11 @@ class RuntimeBackend:
             profiled_us=tuple(answer.get("profiled_us", ())),
             kernels=kernels,
             event_us=event_us,
-            telemetry={"memory_mib": answer["memory_mib"], "counters": answer["counters"]},
-            warnings=_warnings(runs, kernels, answer["stopped"]),
+            telemetry={
+                **{name: answer[name] for name in ("memory_mib", "left_mib", "counters")},
+                "disturbance": asdict(noise),
+            },
+            warnings=(*_warnings(runs, kernels, answer["stopped"]), *of_sampling(noise)),
             running_s=answer["running_s"],
         )
 

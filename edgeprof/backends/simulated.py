@@ -139,7 +139,7 @@ class SimulatedBackend:
         predicted = predict(self.law, case.net, case.batch)
         again = [] if number else [self._done]  # the noise of a sentinel differs from reading to reading
         rng = np.random.default_rng([int(case.key(), 16) % 2**63, number, *again])
-        slowdown = math.prod(fault.slowdown(self._done, self._restarted) for fault in self.faults)
+        slowdown = self.slowdown()
         self._done += 1
         prices = [(k.kind, k.name, k.ms) for k in predicted.kernels if k.ms > 0]
         ms = np.array([*(price for _, _, price in prices), predicted.overhead_ms])
@@ -161,6 +161,10 @@ class SimulatedBackend:
             kernels=tuple(kernels),
             profiled_us=tuple(profiled.sum(axis=1) * 1e3),
         )
+
+    def slowdown(self) -> float:
+        """What the faults multiply the next measurement's times by."""
+        return math.prod(fault.slowdown(self._done, self._restarted) for fault in self.faults)
 
     def restart(self) -> None:
         self._restarted = self._done

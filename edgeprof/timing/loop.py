@@ -57,21 +57,23 @@ def warm_up(run, clock, max_ns):
     return times, min(times[-WARM_WINDOW:])
 
 
-def sample(run, clock, stop):
+def sample(run, clock, stop, counters=dict):
     """Time ``run`` until the median is known well enough.
 
     ``stop`` has ``target_ci`` (relative half-width of the median's interval), ``min_runs``, ``min_s`` and ``max_s``.
     Fast runs are repeated inside one sample until it is long enough for the clock, and the interval is that
     of the samples; the duration of every single run is kept. A sample in which the clock jumped back is not; time
-    spent is what the clock went forwards.
+    spent is what the clock went forwards. ``counters`` reads whatever counts (name → number): it is called before the
+    first sample and after the last.
 
     Returns a dict: ``runs_ns`` (single runs in order), ``repeats`` (runs per sample), ``first_ns``, ``warm_runs``,
-    ``half_width`` and ``stopped`` (``target`` or ``time``).
+    ``half_width``, ``stopped`` (``target`` or ``time``) and ``counters`` (by how much each grew).
     """
     max_ns = stop["max_s"] * 1e9
     warming, shortest = warm_up(run, clock, max_ns / 4)
     repeats = max(1, math.ceil(SAMPLE_NS / max(shortest, 1.0)))
     runs, samples, stopped = [], [], "time"
+    before = counters()
     spent, last = 0, clock()
     look_at = 0
     while True:
@@ -94,6 +96,7 @@ def sample(run, clock, stop):
                 stopped = "target"
                 break
             look_at = int(len(samples) * 1.1) + 1
+    after = counters()
     return {
         "runs_ns": runs,
         "repeats": repeats,
@@ -102,4 +105,5 @@ def sample(run, clock, stop):
         "running_s": (sum(warming) + sum(runs)) / 1e9,
         "half_width": relative_half_width(samples),
         "stopped": stopped,
+        "counters": {name: after[name] - before[name] for name in after},
     }

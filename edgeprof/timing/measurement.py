@@ -74,7 +74,9 @@ class Measurement:
     """All that is known of one case. Times are ms per run; ``kernels`` + ``unattributed_ms`` = ``latency_ms`` exactly
     (``math.fsum``), since kernels are whole numbers of the latency's last binary digit.
 
-    ``coverage`` is the raw kernel sum over the plain latency, before any correction. Unknown is None.
+    ``coverage`` is the raw kernel sum over the plain latency, before any correction. ``spread_pct`` is how far the
+    largest round's latency is above the least; ``target_met`` tells whether every round's sampling ended because its
+    interval was as narrow as asked. Unknown is None.
     """
 
     case: Case
@@ -86,6 +88,8 @@ class Measurement:
     ci_ms: tuple[float, float] | None = None
     percentiles_ms: Mapping[str, float] = field(default_factory=dict)
     rounds_ms: tuple[float, ...] = ()
+    spread_pct: float | None = None
+    target_met: bool | None = None
     samples: int = 0
     load_ms: float | None = None
     first_run_ms: float | None = None
@@ -142,6 +146,8 @@ def measurement(
         ci_ms=interval_ms(samples_ms(chosen.runs_ns, chosen.repeats), estimator),
         percentiles_ms={f"p{q}": float(np.percentile(singles, q)) for q in (50, 90, 95, 99)},
         rounds_ms=tuple(latencies),
+        spread_pct=100 * (max(latencies) / min(latencies) - 1) if len(latencies) > 1 else None,
+        target_met=all(r.stopped == "target" for r in good),
         samples=sum(len(r.runs_ns) // r.repeats for r in good),
         load_ms=_least([r.load_ms for r in good]),
         first_run_ms=_least([r.first_run_ms for r in good]),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.boards.detect import load_1m
-from edgeprof.boards.sensors.host import Disturbance, between, read_host
+from edgeprof.boards.sensors.host import HostReading, between, read_host
 from edgeprof.boards.spec import Estimator
 from edgeprof.errors import BackendError, EdgeprofError, SpecError, WorkerError
 from edgeprof.store import Store
@@ -27,6 +27,7 @@ from edgeprof.sweeps.case import Case
 from edgeprof.tiles import batch_of
 from edgeprof.timing.drift import READING, Sentinels, reading_ms
 from edgeprof.timing.measurement import Round
+from edgeprof.timing.noise import of_machine
 
 Images = NDArray[np.float32]  # [n, channels, tile, tile]
 
@@ -37,8 +38,6 @@ WAIT_S = 60.0  # of a session, all pauses together
 AGAIN = 2  # times at most that a disturbed round is measured again
 MENDED = 2  # drifts that a restart mended, after which the worker is restarted again and again
 FRESH = 0.15  # of a drift: what may come between two such restarts
-STOLEN_PCT = 2.0  # of the time: taken by the hypervisor
-CONTENDED_PCT = 10.0  # of the time: some task waited for a processor
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep did. ``failed`` has (case, reason); times in seconds, ``measuring_s`` with a network running."""
+    """What a sweep did. ``failed`` has (case, reason), ``warned`` (case, code of the advice), with None for a case where
+    it is of the machine; times in seconds, ``measuring_s`` with a network running."""
 
     cases: int
     measured: int
@@ -63,7 +63,12 @@ class SweepResult:
     wall_s: float
     measuring_s: float
     stopped: str
-    warnings: tuple[str, ...]
+    warned: tuple[tuple[Case | None, str], ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Codes of the advice, one for each case that it touches."""
+        return tuple(code for _, code in self.warned)
 
 
 def run_session(
@@ -83,11 +88,13 @@ def run_session(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     sentinel_s: float = SENTINEL_EVERY_S,
+    sense: Callable[[], HostReading] = read_host,
 ) -> SweepResult:
     """Measure every case that the store does not have yet, ``rounds`` times, each round in a fresh random order.
 
     A case that fails is kept with its reason and not tried in later rounds; the others go on. Every ``sentinel_s``
-    sentinels are looked at: what was measured while they drifted is measured again, or carries a warning.
+    sentinels are looked at: what was measured while they drifted is measured again, or carries a warning. ``sense``
+    reads the machine's counters, before and after each round.
     """
     stop = stop or Stop()
     clock = onwards(clock)
@@ -97,7 +104,7 @@ def run_session(
     store.add_cases(cases, estimator, backend.simulated, rounds)
     begin, stopped = clock(), ""
     deadline = float("inf") if budget_s is None else begin + budget_s
-    session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline)
+    session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense)
     store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": load_1m()})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
@@ -145,7 +152,7 @@ def run_session(
         wall_s=clock() - begin,
         measuring_s=session.measuring_s,
         stopped=stopped,
-        warnings=(*session.warnings, *session.drifted()),
+        warned=session.warned(),
     )
 
 
@@ -162,19 +169,21 @@ class _Session:
         sleep: Callable[[float], None],
         sentinel_s: float,
         deadline: float,
+        sense: Callable[[], HostReading],
     ) -> None:
         self.uid = uuid.uuid4().hex
         self.measuring_s = 0.0
-        self.warnings: list[str] = []
         self._store, self._backend, self._stop, self._tiles = store, backend, stop, tiles
         self._clock, self._sleep = clock, sleep
         self._deadline = deadline
+        self._sense = sense
         self._count = 0  # of rounds: the time of a simulated backend
         self._every = SENTINEL_EVERY_ROUNDS if backend.simulated else sentinel_s
         self._watching = not backend.simulated or bool(backend.facts().get("faults"))
         self._sentinels = Sentinels(self._read)
         self._looked = float("-inf")
         self._last: Case | None = None
+        self._codes: dict[tuple[Case, int], tuple[str, ...]] = {}  # warnings of each round
         self._slow = False
         self._mended = 0
         self._restarted = self._now()
@@ -188,7 +197,7 @@ class _Session:
 
     def measure(self, case: Case, number: int) -> Round:
         """Measure one round of one case and keep it; trouble becomes a failed round."""
-        before = read_host()
+        before = self._sense()
         try:
             with _batch_file(self._tiles, case) as path:
                 result = self._backend.measure(case, number, self._stop, path)
@@ -197,12 +206,16 @@ class _Session:
         except MemoryError:
             result = Round(number=number, status="failed", reason="out of memory while the network was built")
         if not self._backend.simulated and result.status == "ok":
-            seen = between(before, read_host())
-            telemetry = {**result.telemetry, "disturbance": asdict(seen)}
-            result = replace(result, telemetry=telemetry, warnings=(*result.warnings, *disturbed(seen)))
+            seen = between(before, self._sense())
+            noise = {**asdict(seen), **result.telemetry.get("disturbance", {})}
+            result = replace(
+                result,
+                telemetry={**result.telemetry, "disturbance": noise},
+                warnings=(*result.warnings, *of_machine(seen)),
+            )
         self._store.add_round(case, result, self.uid)
         self.measuring_s += result.running_s
-        self.warnings.extend(result.warnings)
+        self._codes[case, number] = result.warnings
         self._count, self._last = self._count + 1, case
         self._queued.discard((case, number))
         if result.status == "ok":
@@ -249,10 +262,12 @@ class _Session:
             again += self._disturbed()
         return again
 
-    def drifted(self) -> list[str]:
-        """Codes of the advice for rounds measured during drift: those that were measured again, and the others."""
-        mended = [key for key in self._repeats if key not in self._flagged]
-        return ["drift"] * len(self._flagged) + ["drift-mended"] * len(mended)
+    def warned(self) -> tuple[tuple[Case, str], ...]:
+        """Each case with each warning that one of its rounds has, those measured during drift among them."""
+        found = [(case, code) for (case, _), codes in self._codes.items() for code in codes]
+        found += [(case, "drift") for case, _ in self._flagged]
+        found += [(key[0], "drift-mended") for key in self._repeats if key not in self._flagged]
+        return tuple(dict.fromkeys(found))
 
     def _restart(self) -> None:
         self._backend.restart()
@@ -321,18 +336,6 @@ def onwards(clock: Callable[[], float]) -> Callable[[], float]:
         return spent
 
     return read
-
-
-def disturbed(seen: Disturbance) -> tuple[str, ...]:
-    """Codes of the advice that a disturbance calls for."""
-    found = []
-    if seen.steal_pct is not None and seen.steal_pct > STOLEN_PCT:
-        found.append("stolen")
-    if seen.waited_pct is not None and seen.waited_pct > CONTENDED_PCT:
-        found.append("contended")
-    if seen.throttle_events:
-        found.append("throttled")
-    return tuple(found)
 
 
 @contextmanager

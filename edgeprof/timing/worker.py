@@ -78,9 +78,7 @@ def measure(request, loop, driver):
     try:
         inputs = make_inputs(request, session.shapes(), driver)
         session.bind(inputs)
-        counters = usage()
-        found = loop.sample(session.run, clock, request["stop"])
-        found["counters"] = {k: v - counters[k] for k, v in usage().items()}
+        found = loop.sample(session.run, clock, request["stop"], usage)
         found["load_ms"] = session.load_ms
         found["memory_mib"] = max(memory_kib("VmHWM") - before, 0) / 1024.0
         found["host_ns"] = host_to_host(session, clock)
@@ -90,7 +88,9 @@ def measure(request, loop, driver):
     if request.get("profile_s"):
         found.update(profile(request, setting, inputs, found["runs_ns"], driver))
         found["running_s"] += found["profiling_s"]
+    del inputs
     gc.collect()
+    found["left_mib"] = (memory_kib("VmRSS") - before) / 1024.0
     return found
 
 
@@ -137,13 +137,14 @@ def host_to_host(session, clock):
 
 
 def usage():
-    """Counters of this process that tell of disturbance."""
+    """Counters of this process that tell of disturbance, and its resident memory."""
     now = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "involuntary_switches": now.ru_nivcsw,
         "minor_faults": now.ru_minflt,
         "major_faults": now.ru_majflt,
         "cpu_s": now.ru_utime + now.ru_stime,
+        "resident_kib": memory_kib("VmRSS"),
     }
 
 

@@ -25,6 +25,8 @@ KEYS = [
     "ms_per_tile",
     "tiles_per_ms",
     "rounds_ms",
+    "spread_pct",
+    "target_met",
     "samples",
     "load_ms",
     "first_run_ms",
@@ -39,6 +41,19 @@ KEYS = [
     "simulated",
     "designed",
 ]
+DISTURBANCE = {
+    *(
+        "steal_pct",
+        "waited_pct",
+        "runnable",
+        "load_1m",
+        "mhz",
+        "clock_moved_pct",
+        "temperature_c",
+        "throttle_events",
+    ),
+    *("switches_per_s", "faults_per_s", "disk_faults", "growth_mib"),
+}
 
 
 def check(m: dict[str, Any]) -> None:
@@ -67,6 +82,8 @@ def test_simulated_measurements(edgeprof_json: Callable[..., Any], rehearsed: Pa
         assert m["simulated"] is True
         assert (m["status"], m["reason"], m["samples"], m["load_ms"]) == ("ok", None, 60, None)
         assert len(m["rounds_ms"]) == 3
+        assert m["spread_pct"] == pytest.approx(100 * (max(m["rounds_ms"]) / min(m["rounds_ms"]) - 1))
+        assert m["target_met"] is True
 
 
 def test_real_measurements(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]) -> None:
@@ -81,6 +98,11 @@ def test_real_measurements(edgeprof: Callable[..., Any], edgeprof_json: Callable
         assert m["host_to_host_ms"] > 0
         assert m["samples"] >= 10
         assert m["telemetry"]["memory_mib"] >= 0
+        assert m["telemetry"].keys() == {"memory_mib", "left_mib", "counters", "disturbance"}
+        assert m["telemetry"]["disturbance"].keys() == DISTURBANCE
+        assert m["telemetry"]["disturbance"]["runnable"] >= 1
+        assert m["spread_pct"] is None
+        assert m["target_met"] is ("target-missed" not in m["warnings"])
         assert m["environment"]["machine"]["model"]
         assert "few-rounds" in m["warnings"]
         assert {"Conv", "Gemm"} <= {k["kind"].partition(".")[0] for k in m["kernels"]}

@@ -220,3 +220,11 @@ def test_a_clock_set_back_again_and_again_does_not_stretch_the_time():
     found = sample(bench.run, bench.clock, stop(target_ci=1e-9, min_runs=10**9, max_s=0.5))
     assert found["stopped"] == "time"
     assert 0.5e9 <= sum(found["runs_ns"]) <= 0.51e9
+
+
+def test_counters_are_of_the_samples_alone():
+    bench = Bench([2 * MS] * 1000)
+    found = sample(bench.run, bench.clock, stop(), lambda: {"runs": bench.runs})
+    assert found["counters"] == {"runs": len(found["runs_ns"])}
+    assert bench.runs == found["warm_runs"] + len(found["runs_ns"])
+    assert sample(bench.run, bench.clock, stop())["counters"] == {}

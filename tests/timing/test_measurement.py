@@ -176,3 +176,16 @@ def test_the_rest_of_what_was_observed_comes_along():
     assert found.telemetry == {"memory_mib": 2.0}
     assert found.environment == {"x": 2}
     assert found.simulated
+
+
+def test_the_spread_between_rounds_and_whether_they_met_their_target():
+    met = [round_(number, ms, stopped="target") for number, ms in ((1, 1.1), (2, 1.0), (3, 1.05))]
+    found = measurement(CASE, met, "minimum", 3, False)
+    assert found.spread_pct == pytest.approx(10.0)
+    assert found.target_met is True
+    missed = [*met[:2], round_(3, 1.0, stopped="time")]
+    assert measurement(CASE, missed, "minimum", 3, False).target_met is False
+    one = measurement(CASE, met[:1], "minimum", 1, False)
+    assert (one.spread_pct, one.target_met) == (None, True)
+    none = measurement(CASE, [Round(number=1, status="failed", reason="so")], "minimum", 3, False)
+    assert (none.spread_pct, none.target_met) == (None, None)

@@ -361,7 +361,7 @@ def test_what_stays_slow_is_flagged_and_the_wait_is_bounded(store, path):
     found = current(store)
     assert all(flagged for latency, flagged in found if latency > 1.0)
     assert sum(flagged for _, flagged in found) >= 25
-    assert result.warnings.count("drift") >= 80 - 15
+    assert result.warnings.count("drift") == sum(flagged for _, flagged in found)
     assert sum(machine.slept) <= WAIT_S
     assert machine.restarts == 1
     assert len(rounds_in(path)) == 80  # again would be as slow
@@ -406,7 +406,7 @@ def test_the_last_look_is_not_forgotten_where_the_last_case_fails(store, real):
 
     for seed in range(4):
         result = run(CASES, store, Steps(real, at), rounds=2, seed=seed, fresh=True)
-        assert result.warnings.count("drift") == 4
+        assert result.warnings.count("drift") == 2  # cases
 
 
 def test_no_wait_goes_beyond_the_budget(store):
@@ -520,8 +520,7 @@ def test_the_law_of_a_disturbed_sweep_is_that_of_an_undisturbed_one(tmp_path, un
 
 def test_a_clock_that_stays_low_is_flagged(tmp_path):
     _, found, rows, result, _ = study(tmp_path, "clock:20%@60")
-    assert result.warnings.count("drift") >= 90
-    assert sum("drift" in m.warnings for m in found) >= 30
+    assert result.warnings.count("drift") == sum("drift" in m.warnings for m in found) >= 30
     assert len(rows) <= 147 * (1 + AGAIN)
     assert all("drift" in m.warnings for m in found if max(m.rounds_ms) > 1.1 * min(m.rounds_ms))
 

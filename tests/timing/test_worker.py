@@ -149,7 +149,8 @@ def test_one_worker_serves_many_requests(worker, model):
         assert found["load_ms"] > 0
         assert found["first_ns"] > 0
         assert found["memory_mib"] >= 0
-        assert set(found["counters"]) == {"involuntary_switches", "minor_faults", "major_faults", "cpu_s"}
+        counters = {"involuntary_switches", "minor_faults", "major_faults", "cpu_s", "resident_kib"}
+        assert set(found["counters"]) == counters
         assert [k["op_type"] for k in found["kernels"]].count("Softmax") == 1
         assert {len(k["us"]) for k in found["kernels"]} == {len(found["profiled_us"])}
     assert "graph" not in first

@@ -13,12 +13,15 @@ IDLE_C = -256.0  # what a thermal zone without power says
 @dataclass(frozen=True)
 class HostReading:
     """Counters at one moment. ``steal`` and ``total`` are ticks of all processors, ``waited_us`` microseconds in which
-    some task waited for a processor (pressure stall information), ``mhz`` the present clocks, temperatures by zone."""
+    some task waited for a processor (pressure stall information), ``runnable`` the tasks that run or could, the reading
+    one among them, ``load_1m`` their mean over a minute, ``mhz`` the present clocks, temperatures by zone."""
 
     at_s: float
     steal: int | None = None
     total: int | None = None
     waited_us: int | None = None
+    runnable: int | None = None
+    load_1m: float | None = None
     mhz: tuple[float, ...] = ()
     temperature_c: Mapping[str, float] = field(default_factory=dict)
     throttled: int | None = None
@@ -33,6 +36,8 @@ def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading
     waited = next(
         (p for p in _first(root / "proc/pressure/cpu", "some").split() if p.startswith("total=")), ""
     )
+    runnable = _first(root / "proc/stat", "procs_running ").removeprefix("procs_running ")
+    load = (_text(root / "proc/loadavg") or "").partition(" ")[0]
     cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*"))
     clocks = [_number(cpu / "cpufreq/scaling_cur_freq") for cpu in cpus]
     throttles = [_number(cpu / "thermal_throttle/core_throttle_count") for cpu in cpus]
@@ -42,6 +47,8 @@ def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading
         steal=ticks[7] if len(ticks) > 7 else None,
         total=sum(ticks[:8]) if ticks else None,
         waited_us=int(waited[6:]) if waited[6:].isdigit() else None,
+        runnable=int(runnable) if runnable.isdigit() else None,
+        load_1m=_as_number(load),
         mhz=tuple(c / 1000 for c in clocks if c),
         temperature_c=_temperatures(root),
         throttled=sum(counts) if counts else None,
@@ -51,11 +58,15 @@ def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading
 @dataclass(frozen=True)
 class Disturbance:
     """What happened between two readings: processor time stolen by the hypervisor and time in which some task waited
-    for a processor (both in percent), mean clock, highest temperature, throttle events; None where unknown."""
+    for a processor (both in percent), the larger number of runnable tasks, the load afterwards, mean clock, how far the
+    highest clock of any processor moved (percent), highest temperature, throttle events; None where unknown."""
 
     steal_pct: float | None
     waited_pct: float | None
+    runnable: int | None
+    load_1m: float | None
     mhz: float | None
+    clock_moved_pct: float | None
     temperature_c: float | None
     throttle_events: int | None
 
@@ -70,10 +81,14 @@ def between(before: HostReading, after: HostReading) -> Disturbance:
     if before.throttled is not None and after.throttled is not None:
         events = max(after.throttled - before.throttled, 0)
     clocks = (*before.mhz, *after.mhz)
+    moved = 100 * abs(max(after.mhz) / max(before.mhz) - 1) if before.mhz and after.mhz else None
     return Disturbance(
         steal_pct=steal,
         waited_pct=_share(before.waited_us, after.waited_us, wall_us),
+        runnable=max((n for n in (before.runnable, after.runnable) if n is not None), default=None),
+        load_1m=after.load_1m,
         mhz=sum(clocks) / len(clocks) if clocks else None,
+        clock_moved_pct=moved,
         temperature_c=max((*before.temperature_c.values(), *after.temperature_c.values()), default=None),
         throttle_events=events,
     )
@@ -103,8 +118,12 @@ def _first(path: Path, start: str) -> str:
 
 
 def _number(path: Path) -> float | None:
+    return _as_number((_text(path) or "").strip())
+
+
+def _as_number(text: str) -> float | None:
     try:
-        return float((_text(path) or "").strip())
+        return float(text)
     except ValueError:
         return None
 

@@ -7,7 +7,7 @@ import pytest
 
 from edgeprof.boards.sensors.host import HostReading, between, read_host
 
-STAT = "cpu  100 0 50 800 10 0 5 35 0 0\ncpu0 50 0 25 400 5 0 2 18 0 0\n"
+STAT = "cpu  100 0 50 800 10 0 5 35 0 0\ncpu0 50 0 25 400 5 0 2 18 0 0\nprocs_running 3\n"
 PRESSURE = (
     "some avg10=1.00 avg60=0.50 avg300=0.10 total=123456\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
 )
@@ -22,6 +22,7 @@ def write(path: Path, text: str) -> None:
 def machine(tmp_path):
     write(tmp_path / "proc/stat", STAT)
     write(tmp_path / "proc/pressure/cpu", PRESSURE)
+    write(tmp_path / "proc/loadavg", "1.16 1.04 0.75 2/96 14217\n")
     cpu = tmp_path / "sys/devices/system/cpu"
     write(cpu / "cpu0/cpufreq/scaling_cur_freq", "2400000\n")
     write(cpu / "cpu1/cpufreq/scaling_cur_freq", "1800000\n")
@@ -40,6 +41,8 @@ def test_every_source_is_read(machine):
         steal=35,
         total=1000,
         waited_us=123456,
+        runnable=3,
+        load_1m=1.16,
         mhz=(2400.0, 1800.0),
         temperature_c={"x86_pkg_temp": 48.5},
         throttled=3,
@@ -56,24 +59,40 @@ def test_what_is_not_there_is_unknown(tmp_path):
 
 def test_a_disturbance_is_what_happened_between():
     before = HostReading(
-        10.0, steal=100, total=1000, waited_us=0, mhz=(2000.0,), temperature_c={"a": 50.0}, throttled=1
+        10.0,
+        steal=100,
+        total=1000,
+        waited_us=0,
+        runnable=5,
+        load_1m=0.5,
+        mhz=(2000.0, 1000.0),
+        temperature_c={"a": 50.0},
+        throttled=1,
     )
     after = HostReading(
-        12.0, steal=110, total=1400, waited_us=500_000, mhz=(1000.0,), temperature_c={"a": 61.0}, throttled=4
+        12.0,
+        steal=110,
+        total=1400,
+        waited_us=500_000,
+        runnable=1,
+        load_1m=0.75,
+        mhz=(1000.0, 1500.0),
+        temperature_c={"a": 61.0},
+        throttled=4,
     )
     seen = between(before, after)
     assert seen.steal_pct == pytest.approx(2.5)
     assert seen.waited_pct == pytest.approx(25.0)
-    assert seen.mhz == pytest.approx(1500.0)
+    assert (seen.runnable, seen.load_1m) == (5, 0.75)
+    assert seen.mhz == pytest.approx(1375.0)
+    assert seen.clock_moved_pct == pytest.approx(25.0)  # of the fastest
     assert seen.temperature_c == 61.0
     assert seen.throttle_events == 3
 
 
 def test_nothing_known_gives_nothing():
     seen = between(HostReading(0.0), HostReading(1.0))
-    assert (seen.steal_pct, seen.waited_pct, seen.mhz, seen.temperature_c, seen.throttle_events) == (
-        None,
-    ) * 5
+    assert set(vars(seen).values()) == {None}
 
 
 def test_this_machine_counts_upwards():
@@ -82,3 +101,4 @@ def test_this_machine_counts_upwards():
     after = read_host()
     assert after.at_s > before.at_s
     assert (after.total or 0) >= (before.total or 0) > 0
+    assert (after.runnable or 0) >= 1
