@@ -63,8 +63,8 @@ def stopping(rounds: Sequence[Sequence[Round]], seed: int = 0) -> float:
     total_s, most = fixed_ms.sum() / 1e3, RUNS * LOOPS
     low, middle, high = 100 * np.percentile(width, [5, 50, 95])
     print(
-        f"{LOOPS} × {RUNS} runs take {total_s:.1f} s and know the median to ± {middle:.2f} % (5th and 95th percentile of"
-        f" networks {low:.2f}, {high:.2f} %).\n"
+        f"{LOOPS} × {RUNS} runs take {total_s:.1f} s and know the median to ± {middle:.2f} % (5th and 95th percentile"
+        f" of networks {low:.2f}, {high:.2f} %).\n"
     )
     print("| asked for | fixed runs, enough for 95 % | fixed s | sequential s | times less |")
     print("|---|---|---|---|---|")

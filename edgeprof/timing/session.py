@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep did. ``failed`` has (case, reason), ``warned`` (case, code of the advice), with None for a case where
+    """What a sweep did. ``failed`` has (case, reason), ``warned`` (case, code of the advice), without a case where
     it is of the machine; times in seconds, ``measuring_s`` with a network running."""
 
     cases: int
