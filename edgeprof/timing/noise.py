@@ -12,7 +12,9 @@ from edgeprof.boards.sensors.host import Disturbance
 
 STOLEN_PCT = 2.0  # of the time: taken by the hypervisor
 CONTENDED_PCT = 10.0  # of the time: some task waited for a processor
-SWITCHES_PER_S = 50.0  # involuntary: 99 % of quiet rounds have less than 36, a neighbour on the processor makes 82
+SWITCHES_PER_S = (
+    50.0  # involuntary: 99 % of quiet rounds have less than 36, a neighbour on the processor makes 82
+)
 FAULTS_PER_S = 5000.0  # 1 % of the time, at 1.8 µs each; quiet: 65
 GROWTH_MIB = 16.0  # while sampled; edgeprof's own lists of runs stay below 10
 CLOCK_PCT = 5.0  # more than one step of a turbo clock, 100 MHz in 3 GHz
