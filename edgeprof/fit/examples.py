@@ -44,7 +44,8 @@ class Example:
         by_name = {op.name: op for op in self.operators}
         if kernel.glue:
             op = by_name.get(kernel.operators[-1])
-            return tensor_dims((op.outputs if op else self.operators[0].inputs)[0])
+            shape = (op.outputs if op else self.operators[0].inputs)[0]
+            return {**tensor_dims(shape), "Z": self.operators[0].dims["Z"]}
         name = leader(kernel.kind, kernel.operators, {o.name: o.op_type for o in self.operators})
         if name not in by_name:
             raise FitError(

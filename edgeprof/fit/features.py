@@ -46,11 +46,17 @@ def net_values(net: NetSpec, batch: int) -> dict[str, float]:
 
 
 def columns(rows: Sequence[Mapping[str, float]], constants: Mapping[str, float]) -> dict[str, Column]:
-    """Variables of ``rows`` as columns; only those that every row has. Constants are columns of one value."""
+    """Variables of ``rows`` as columns; only those that every row has. Constants are columns of one value.
+
+    ``cold`` is the part of a run's bytes Z that has left the last cache before the next run asks for it: none below a
+    quarter of the cache, all above a half (least-recently-used replacement in a cache that others use too).
+    """
     names = [
         n for n in (*KERNEL_VARIABLES, "t", "D", "F", "K", "k") if rows and all(n in row for row in rows)
     ]
     found = {n: np.array([row[n] for row in rows], np.float64) for n in names}
+    if "Z" in found and "L3" in constants:
+        found["cold"] = np.clip(4 * found["Z"] / constants["L3"] - 1, 0.0, 1.0)
     return {**found, **{n: np.full(len(rows), value) for n, value in constants.items() if n not in found}}
 
 

@@ -19,7 +19,8 @@ from edgeprof.fit.expressions import Expression, as_text, parse
 from edgeprof.nets.spec import first_problem
 
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
-# V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache.
+# V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache. Z bytes that the run of the whole network touches,
+# and cold, the part of them that has left the last cache by the next run.
 CONSTANTS = ("V", "T", "L1", "L2", "L3")
 KERNEL_VARIABLES = (
     "B",
@@ -38,6 +39,8 @@ KERNEL_VARIABLES = (
     "N",
     "X",
     "Y",
+    "Z",
+    "cold",
     *CONSTANTS,
 )
 # … and a network's: t tile, D depth, C conv layers, N neurons, F hidden FC layers, K kernel, B batch, k kernels in a

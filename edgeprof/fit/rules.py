@@ -124,6 +124,7 @@ class KernelRules:
         planned: list[Planned] = []
         made: dict[str, str] = {}  # operator → kind of the kernel that holds its output
         last = {op.name for op in operators} - {p for op in operators for p in op.producers}
+        run_bytes = operators[0].dims.get("Z", 0) if operators else 0
         for op in operators:
             facts = operator_facts(op, made)
             rule = self.operators.get(op.op_type)
@@ -135,19 +136,21 @@ class KernelRules:
                     planned.append(Planned(mix[0][0], op.name, (op.name,), op.dims, mix))
                 continue
             source = op.producers[0] if op.producers else "input"
-            planned.extend(self._between(facts["from"], leaf.kind, source, op.inputs[0] if op.inputs else ()))
+            shape = op.inputs[0] if op.inputs else ()
+            planned.extend(self._between(facts["from"], leaf.kind, source, shape, run_bytes))
             planned.append(Planned(leaf.kind, op.name, (op.name,), op.dims, mix or ((leaf.kind, 1.0),)))
             made[op.name] = leaf.kind
         for op in operators:
             if op.name in last:
-                planned.extend(
-                    self._between(made[op.name], "output", op.name, op.outputs[0] if op.outputs else ())
-                )
+                shape = op.outputs[0] if op.outputs else ()
+                planned.extend(self._between(made[op.name], "output", op.name, shape, run_bytes))
         return tuple(planned)
 
-    def _between(self, before: str, after: str, source: str, shape: tuple[int, ...]) -> Iterable[Planned]:
+    def _between(
+        self, before: str, after: str, source: str, shape: tuple[int, ...], run_bytes: float
+    ) -> Iterable[Planned]:
         rule = self.between.get(f"{before} → {after}")
-        dims = tensor_dims(shape)
+        dims = {**tensor_dims(shape), "Z": run_bytes}
         mix = tuple(part for part in rule.decide(dims).mix if part[0] != NOTHING) if rule else ()
         if mix:
             yield Planned(mix[0][0], f"{mix[0][0]} after {source}", (source,), dims, mix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +24,8 @@ class Operator:
 
     ``inputs`` and ``outputs`` are the shapes of its activations (parameters apart); ``producers`` names the
     operators whose output it reads, in the order of its inputs. ``macs`` are multiply-accumulates per run,
-    bytes are per run too. ``dims`` are the numbers that laws are written in (see :func:`dims`).
+    bytes are per run too. ``dims`` are the numbers that laws are written in (see :func:`dims`), and ``Z``, the bytes of
+    weights and results that a run of the whole graph touches.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Operator:
     parameters: int
     parameter_bytes: int
     activation_bytes: int
+    output_bytes: int
     dims: Mapping[str, float]
 
     def __hash__(self) -> int:
@@ -117,10 +119,12 @@ def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
                 activation_bytes=sum(
                     math.prod(shapes[v]) * sizes[v] for v in (*activations, *node.output) if v
                 ),
+                output_bytes=sum(math.prod(shapes[v]) * sizes[v] for v in node.output if v),
                 dims=numbers,
             )
         )
-    return tuple(found)
+    run_bytes = float(sum(op.parameter_bytes + op.output_bytes for op in found))
+    return tuple(replace(op, dims={**op.dims, "Z": run_bytes}) for op in found)
 
 
 @lru_cache(maxsize=4096)

@@ -76,3 +76,11 @@ def test_a_term_must_be_a_time(term: str, values: dict[str, list[float]]) -> Non
 def test_no_terms_and_no_rows() -> None:
     assert design([], {}, {"B": np.ones(3)}, 3).shape == (3, 0)
     assert design([parse("B", ("B",))], {}, {"B": np.ones(0)}, 0).shape == (0, 1)
+
+
+def test_cold_rises_between_a_quarter_and_a_half_of_the_last_cache() -> None:
+    mib = 2.0**20
+    sizes = [1, 8, 10, 12, 16, 64]
+    found = columns([{"Z": z * mib} for z in sizes], {"L3": 32 * mib})["cold"]
+    assert found.tolist() == [0, 0, 0.25, 0.5, 1, 1]
+    assert "cold" not in columns([{"B": 1}], {"L3": 32 * mib})

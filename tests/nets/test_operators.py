@@ -206,9 +206,10 @@ def test_numbers_that_laws_are_written_in() -> None:
         "G": 2,
         "X": 2 * 8 * 12 * 16,
         "Y": 2 * 6 * 6 * 8,
+        "Z": 4 * (2 * 6 * 6 * 8 + 6 * 4 * 3 * 5),
     }
     softmax = one("Softmax", {"x": [4, 10]}, {}, "x")
-    assert dict(softmax.dims) == {"B": 4, "X": 40, "Y": 40, "M": 10}
+    assert dict(softmax.dims) == {"B": 4, "X": 40, "Y": 40, "M": 10, "Z": 160}
     assert (softmax.macs, softmax.parameters) == (0, 0)
     pool = one("MaxPool", {"x": [1, 3, 9, 9]}, {}, "x", kernel_shape=[3, 3], strides=[2, 2])
     assert (pool.macs, pool.dims["Kh"], pool.dims["S"], pool.dims["H"]) == (0, 3, 2, 4)
@@ -370,3 +371,15 @@ def test_weights_make_no_difference() -> None:
     net = net_spec(tile=12, depth=[3, 4], kernel=3, neurons=9)
     assert operators(build_model(net, 2)) == net_operators(net, 2)
     assert hash(net_operators(net, 2)) == hash(operators(build_model(net, 2)))
+
+
+def test_the_bytes_of_a_run() -> None:
+    """Z counts every weight once and every result once, and is the same for all operators."""
+    net = net_spec(conv=1, depth=4, fc=0)
+    found = net_operators(net, 2)
+    weights = 4 * total_parameters(net)
+    pixels = 2 * 4 * 24 * 24
+    results = 4 * (
+        pixels + pixels + pixels // 4 + pixels // 4 + 2 * 10 + 2 * 10
+    )  # Conv, Relu, MaxPool, Flatten, Gemm, Softmax
+    assert {op.dims["Z"] for op in found} == {float(weights + results)}
