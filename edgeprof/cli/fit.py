@@ -22,6 +22,9 @@ def fit(
     where: Annotated[
         list[str] | None, typer.Option(help="Only cases with KEY=VALUE, such as threads=1; may be repeated.")
     ] = None,
+    steps: Annotated[
+        Path | None, typer.Option(help="Draw the blocks that kernels work in, and the evidence: an SVG file.")
+    ] = None,
     json_: o.Json = False,
 ) -> int:
     """Fit a law to a database and print it as a formula, with its error on whole networks held out in turn.
@@ -29,9 +32,11 @@ def fit(
     Example: edgeprof fit --db edgeprof.db --out law.json
     """
     from edgeprof.fit.emit import law_text
-    from edgeprof.fit.examples import matching
+    from edgeprof.fit.examples import matching, usable
     from edgeprof.fit.fitting import choose
     from edgeprof.fit.law import write_law
+    from edgeprof.fit.quanta import evidence_of
+    from edgeprof.report.steps import write_steps
     from edgeprof.store import Store, now
 
     with Store(db) as store:
@@ -41,6 +46,8 @@ def fit(
     best = fits[0]
     if out is not None:
         write_law(best.law, out)
+    if steps is not None:
+        write_steps(evidence_of(usable(measurements, launch)), steps)
     warn(best.law.warnings)
     if json_:
         print_json(

@@ -50,6 +50,8 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
     if cv is not None:
         lines += accuracy(cv)
     lines += [*_hanging("  valid for  ", valid_for(law))]
+    for head, step in zip(["  steps      ", *[" " * 13] * len(law.steps)], steps(law), strict=False):
+        lines += _hanging(head, step)
     if law.kernel_rules.lines():
         lines += _hanging("  rules      ", "; ".join(_own_rules(law)))
     for note in notes(law):
@@ -234,6 +236,15 @@ def valid_for(law: Law) -> str:
         else:
             parts.append(f"{knob} {seen[0]}–{seen[1]}")
     return ", ".join(parts)
+
+
+def steps(law: Law) -> list[str]:
+    """The blocks that kernels work in; what shows none, in one line."""
+    found = [q.sentence() for q in law.steps if q.pattern != "none"]
+    smooth = ", ".join(f"{q.kind} {q.words}" for q in law.steps if q.pattern == "none")
+    unseen = max((q.sees_from for q in law.steps if q.pattern == "none"), default=1)
+    blind = f" (those that divide {unseen} cannot be seen)" if unseen > 1 else ""
+    return [*found, *([f"no clear blocks{blind}: {smooth}"] if smooth else [])]
 
 
 def _own_rules(law: Law) -> list[str]:

@@ -18,6 +18,7 @@ from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import NET_VARIABLES, Form, read_form
 from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
+from edgeprof.fit.quanta import evidence_of
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn
 from edgeprof.fit.rules import KernelRules, learn
 from edgeprof.fit.tables import Table, net_row, tables_of, totals_table
@@ -80,6 +81,7 @@ def fit_law(
             "date": date,
             "scores": _scores(cv),
             "noise_pct": noise_pct(examples),
+            "steps": tuple(quantum for one in evidence_of(examples) for quantum in one.found),
             "about": form.about,
         }
     )

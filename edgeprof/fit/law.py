@@ -20,6 +20,7 @@ from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
+from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.rules import KernelRules, Planned, Rule
 from edgeprof.nets.operators import net_operators
 from edgeprof.nets.spec import NetSpec, first_problem, shown
@@ -59,7 +60,7 @@ class Law(BaseModel):
     """A law file. Coefficients are in ms per ``unit`` (``run`` or ``tile``). ``domain`` has per knob the least and
     greatest value seen, or the choices; ``conformal`` the predicted latency (ms) and log error of every network held
     out, ``parted_ms`` the latency that parts them in two strata; ``seen`` a short name of every network that the law
-    was fitted on."""
+    was fitted on; ``steps`` the blocks that kernels work in, where the data vary a dimension in small steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,6 +92,7 @@ class Law(BaseModel):
     networks: int = 0
     seen: tuple[str, ...] = ()
     noise_pct: Finite | None = None
+    steps: tuple[Quantum, ...] = ()
     date: str = ""
     source: str = ""
     warnings: tuple[str, ...] = ()

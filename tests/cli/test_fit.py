@@ -75,6 +75,25 @@ def test_where(edgeprof_json: Callable[..., Any], refused: Callable[..., Any], r
     assert refused("fit", "--db", "r.db", "--where", "threads")[0] == "'threads' is no condition"
 
 
+def test_steps(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], refused: Callable[..., Any]
+) -> None:
+    """Neurons in steps of 16 on the reference study's law, which is smooth; and a sweep without steps."""
+    study = ["--backend", "simulated:gtx960-theano,noise=1%"]
+    grid = ["neuron-step", "--fc", "1", "--batch", "64", "--threads", "1"]
+    assert edgeprof("sweep", *grid, *study, "--db", "s.db")[0] == 0
+    fit = ["fit", "--db", "s.db", "--form", "eq13"]
+    (step,) = edgeprof_json(*fit, "--steps", "s.svg")["law"]["steps"]
+    assert (step["kind"], step["dimension"], step["pattern"]) == ("network", "N", "none")
+    assert (step["quantum"], step["sees_from"], step["rows"]) == (1, 16, 61)
+    assert Path("s.svg").read_text("utf-8").startswith("<svg ")
+    assert "steps      no clear blocks (those that divide 16 cannot be seen)" in edgeprof(*fit)[1]
+    assert refused(*fit, "--steps", "no/s.svg")[0].startswith("cannot write")
+    assert edgeprof("sweep", "group3", *study, "--db", "g.db")[0] == 0
+    assert edgeprof_json("fit", "--db", "g.db")["law"]["steps"] == []
+    assert refused("fit", "--db", "g.db", "--steps", "g.svg")[1].endswith("edgeprof sweep neuron-fine")
+
+
 def test_from_this_machine_to_a_prediction(edgeprof_json: Callable[..., Any]) -> None:
     sweep = [
         "sweep",

@@ -28,6 +28,9 @@ COUNTS = {
     "group3": 25,
     "group4": 25,
     "neuron-step": 183,
+    "neuron-fine": 160,
+    "channel-step": 103,
+    "batch-step": 96,
     "family": 60,
 }
 

@@ -1,0 +1,175 @@
+"""Quanta: found where they are, and nowhere else."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeprof.fit.examples import usable
+from edgeprof.fit.quanta import SMOOTH, Model, curve, evidence_of, step, weigh
+from edgeprof.fit.series import Series
+from edgeprof.store import Store
+from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweeps.spec import parse_sweep
+
+DATA = Path(__file__).parents[1] / "data" / "steps"
+FINE = np.arange(1, 161)
+COARSE = np.arange(64, 1025, 16)
+
+Sizes = NDArray[np.int64]
+Times = NDArray[np.float64]
+
+
+def blocks(x: Sizes, q: int) -> Times:
+    return np.ceil(x / q) * q
+
+
+def noisy(x: Sizes, ms: Times, noise: float = 0.01, seed: int = 0, kind: str = "Gemm") -> Series:
+    rng = np.random.default_rng(seed)
+    return Series(kind, "M", (), x, ms * np.exp(noise * rng.standard_normal(len(x))))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "quantum"), [(COARSE, 128), (COARSE, 32), (FINE, 32), (FINE, 12), (FINE, 4)]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_are_found(sizes: Sizes, quantum: int, seed: int) -> None:
+    (found,) = weigh([noisy(sizes, 0.1 + 0.01 * blocks(sizes, quantum), 0.01, seed)]).found
+    assert (found.pattern, found.quantum, found.alike) == ("blocks", quantum, ())
+    assert found.effect >= 0.8
+    assert found.gain > 0.4
+    assert found.bic_difference > 30
+    assert (found.rows, found.sees_from) == (len(sizes), 16 if sizes is COARSE else 1)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda x: 0.1 + 0.01 * x,
+        lambda x: 0.001 * x,
+        lambda x: 0.1 + 0.001 * x**1.5,
+        lambda x: 0.02 + 1e-6 * x**2 + np.maximum(x - 100, 0) * 1e-3,  # beyond a cache
+        lambda x: (0.1 + 0.01 * x) * np.where(x > 90, 1.4, 1),  # one step is no staircase
+        lambda x: np.full(len(x), 0.3),
+    ],
+)
+def test_none_is_invented(shape: Callable[[Sizes], Times]) -> None:
+    for seed in range(8):
+        for sizes in (FINE, COARSE):
+            for noise in (0.0, 0.01, 0.05):
+                found = weigh([noisy(sizes, shape(sizes), noise, seed)]).found
+                assert [q.pattern for q in found] == ["none"], found[0].sentence()
+
+
+def test_heavy_tails_and_bad_measurements_hide_nothing_and_invent_nothing() -> None:
+    rng = np.random.default_rng(1)
+    for seed in range(5):
+        smooth, stairs = (noisy(FINE, 0.1 + 0.01 * x, 0.01, seed) for x in (FINE, blocks(FINE, 32)))
+        bad = rng.choice(len(FINE), 12, replace=False)
+        for series in (smooth, stairs):
+            series.ms[bad] *= rng.uniform(1.5, 3, len(bad))
+        assert weigh([smooth]).found[0].pattern == "none"
+        assert weigh([stairs]).found[0].quantum == 32
+
+
+def test_a_part_of_a_block() -> None:
+    """Half of the work is done unit by unit, half block by block."""
+    (found,) = weigh([noisy(FINE, 0.1 + 0.01 * (FINE + blocks(FINE, 32)) / 2)]).found
+    assert found.quantum == 32
+    assert found.effect == pytest.approx(0.5, abs=0.11)
+    assert found.example is not None
+    assert found.example[:2] == (33, 64)
+    assert found.example[2] == pytest.approx((0.1 + 0.01 * 48.5) / (0.1 + 0.64), rel=0.05)
+    assert "33 cost 79 % of 64" in found.sentence() or "33 cost 8" in found.sentence()
+
+
+@pytest.mark.parametrize(("height", "word"), [(-0.14, "cheaper"), (0.2, "dearer")])
+def test_peaks(height: float, word: str) -> None:
+    """400 neurons faster than 200: multiples of 128 stand out from their neighbours."""
+    times = (0.1 + 0.001 * COARSE) * np.where(COARSE % 128 == 0, 1 + height, 1)
+    (found,) = weigh([noisy(COARSE, times)]).found
+    assert (found.pattern, found.quantum) == ("peaks", 128)
+    assert found.effect == pytest.approx(height, abs=0.02)
+    assert (
+        f"multiples of 128 are {100 * abs(found.effect):.0f} % {word} than their neighbours"
+        in found.sentence()
+    )
+
+
+def test_blocks_in_sets() -> None:
+    """Vectors of 16, in sets of four: both are told."""
+    x = np.arange(4, 421, 4)
+    found = weigh([noisy(x, 0.1 + 0.01 * (blocks(x, 16) + 0.5 * blocks(x, 64)))]).found
+    assert sorted(q.quantum for q in found) == [16, 64]
+
+
+def test_what_the_data_cannot_see() -> None:
+    """Steps of 16 hide blocks of 16."""
+    series = noisy(COARSE, 0.1 + 0.01 * blocks(COARSE, 16))
+    evidence = weigh([series])
+    (found,) = evidence.found
+    assert (found.pattern, found.sees_from) == ("none", 16)
+    assert found.sentence() == "Gemm: no clear blocks of columns; blocks that divide 16 cannot be seen"
+    assert not {2, 4, 8, 16} & {q for _, q in evidence.scores}
+    assert 256 not in {q for p, q in evidence.scores}  # four blocks are too few
+    offset = noisy(COARSE + 5, 0.1 + 0.01 * blocks(COARSE + 5, 16))
+    assert step([offset]) == 16
+    assert weigh([offset]).found[0].pattern == "none"
+
+
+def test_several_series_tell_more_than_one() -> None:
+    """Rows of small batches, most of whose time is not in the blocks."""
+    many = [
+        noisy(FINE, a + 0.001 * blocks(FINE, 8), 0.02, seed) for seed, a in enumerate((0.05, 0.1, 0.2, 0.4))
+    ]
+    alone = [weigh([one]).found[0] for one in many]
+    (together,) = weigh(many).found
+    assert together.quantum == 8
+    assert together.bic_difference > max(q.bic_difference for q in alone)
+    assert together.rows == 4 * len(FINE)
+
+
+def test_the_curve_of_a_model() -> None:
+    series = noisy(FINE, 0.1 + 0.01 * blocks(FINE, 32), 0.0)
+    at = np.array([1.0, 32.0, 33.0, 64.0, 65.0, 160.0])
+    assert curve(series, Model(((32, 1.0),)), at) == pytest.approx(0.1 + 0.01 * blocks(at, 32), rel=0.01)
+    smooth = noisy(FINE, 0.1 + 0.01 * FINE, 0.0)
+    assert curve(smooth, SMOOTH, at) == pytest.approx(0.1 + 0.01 * at, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("term", "quantum", "neurons"),
+    [
+        ("R*N*roundup(M, 128)", 128, range(64, 1025, 16)),
+        ("R*N*roundup(M, 32)", 32, range(1, 161)),
+        ("R*N*M", 1, range(1, 161)),
+    ],
+)
+def test_a_law_played_back(
+    term: str, quantum: int, neurons: range, law_of: Callable[[str], str], tmp_path: Path
+) -> None:
+    sweep = {"name": "s", "net": {"conv": 0, "batch": 32, "threads": 1}, "vary": {"neurons": list(neurons)}}
+    with open_target("auto", f"simulated:{law_of(term)},noise=1%") as target:
+        run_sweep([parse_sweep(sweep, "s")], tmp_path / "s.db", target)
+    with Store(tmp_path / "s.db") as store:
+        evidence = evidence_of(usable(store.measurements()))
+    found = {(q.kind, q.dimension): q.quantum for e in evidence for q in e.found}
+    assert found == {("Gemm", "M"): quantum, ("Gemm", "N"): 1}
+    assert evidence[0].found[0].quantum == quantum  # the clearest first
+
+
+def recorded() -> dict[tuple[str, str], Series]:
+    """What was measured: see the README beside it."""
+    rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    with (DATA / "epyc.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows.setdefault((row["kind"], row["dimension"]), []).append((int(row["size"]), float(row["ms"])))
+    return {
+        (kind, dimension): Series(kind, dimension, (), *map(np.array, zip(*pairs, strict=True)))
+        for (kind, dimension), pairs in rows.items()
+    }
