@@ -89,8 +89,8 @@ def _near(part: Sequence[int], sizes: Sequence[int]) -> list[int]:
         if runs[-1] and size > 2 * runs[-1][-1]:
             runs.append([])
         runs[-1].append(size)
-    run = set(max(runs, key=len))
-    return [i for i, size in zip(part, sizes, strict=True) if size in run]
+    longest = max(runs, key=len)
+    return [i for i, size in zip(part, sizes, strict=True) if longest[0] <= size <= longest[-1]]
 
 
 def _timed(example: Example) -> list[tuple[str, Mapping[str, Any], float]]:

@@ -59,9 +59,11 @@ def test_a_size_far_off_is_left_out(tmp_path: Path, plain_law: str) -> None:
         simulated(tmp_path, plain_law, {"conv": 0, "fc": 1, "batch": 8}, {"neurons": list(range(2, 40))})
     )
     assert sizes(found["Gemm", "N"]) == [({"B": 8, "M": 10, "R": 8}, list(range(2, 40)))]
-    steps = list(
-        range(64, 1025, 48)
-    )  # 784 among them: then the classifier has as many inputs as the first product
+
+
+def test_the_longest_run_of_sizes_is_kept(tmp_path: Path, plain_law: str) -> None:
+    """784 neurons among them: then the classifier, of 10 columns, has as many inputs as the first product."""
+    steps = list(range(64, 1025, 48))
     above = series_of(simulated(tmp_path, plain_law, {"conv": 0, "fc": 1, "batch": 8}, {"neurons": steps}))
     assert [x for _, x in sizes(above["Gemm", "M"])] == [steps]
 
@@ -76,7 +78,7 @@ def test_channels_of_a_layer_that_has_as_many_in_as_out_are_one_question(
     tmp_path: Path, plain_law: str
 ) -> None:
     depths = list(range(8, 72, 4))
-    found = series_of(simulated(tmp_path, plain_law, {"conv": 2, "fc": 0, "batch": 2}, {"depth": depths}))
+    found = series_of(simulated(tmp_path, plain_law, {"conv": 2, "fc": 0, "batch": 64}, {"depth": depths}))
     assert set(found) >= {("MaxPool", "M=C"), ("Conv", "M=C"), ("Conv", "M")}
     assert ("MaxPool", "M") not in found
     assert [x for _, x in sizes(found["Conv", "M"])] == [depths]  # the first layer: one channel in
