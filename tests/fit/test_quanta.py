@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.spec import parse_sweep
 
-DATA = Path(__file__).parents[1] / "data" / "steps"
 FINE = np.arange(1, 161)
 COARSE = np.arange(64, 1025, 16)
 
@@ -161,15 +159,3 @@ def test_a_law_played_back(
     found = {(q.kind, q.dimension): q.quantum for e in evidence for q in e.found}
     assert found == {("Gemm", "M"): quantum, ("Gemm", "N"): 1}
     assert evidence[0].found[0].quantum == quantum  # the clearest first
-
-
-def recorded() -> dict[tuple[str, str], Series]:
-    """What was measured: see the README beside it."""
-    rows: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    with (DATA / "epyc.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            rows.setdefault((row["kind"], row["dimension"]), []).append((int(row["size"]), float(row["ms"])))
-    return {
-        (kind, dimension): Series(kind, dimension, (), *map(np.array, zip(*pairs, strict=True)))
-        for (kind, dimension), pairs in rows.items()
-    }
