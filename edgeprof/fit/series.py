@@ -15,7 +15,8 @@ from edgeprof.fit.examples import Example
 NETWORK = "network"  # the kind of rows that are whole networks, where no kernel's dimensions are known
 LEAST_VALUES = 12  # a series has at least so many values of its dimension
 LEAST_MS = 0.002  # profilers count microseconds: shorter times have steps of their own
-DERIVED = ("X", "Y")  # elements in and out follow from the other dimensions
+# What shapes a kernel; elements, bytes and the like follow from it.
+SHAPE = ("B", "C", "M", "H", "W", "Hi", "Wi", "Kh", "Kw", "S", "P", "G", "R", "N")
 # Dimensions to look at, and pairs that a sweep of equal layers varies together.
 DIMENSIONS = (("M", "C"), ("M", "N"), ("M",), ("C",), ("N",), ("R",), ("D",))
 
@@ -73,7 +74,7 @@ def _parts(
     if not use:
         return {}
     copies = {n for n in rows[use[0]][0] if all(rows[i][0].get(n) == rows[i][0][names[0]] for i in use)}
-    left_out = {*names, *copies, *DERIVED}
+    left_out = {*names, *copies}
     parts: dict[tuple[tuple[str, Any], ...], list[int]] = {}
     for i in use:
         others = tuple(sorted((k, v) for k, v in rows[i][0].items() if k not in left_out))
@@ -96,7 +97,7 @@ def _near(part: Sequence[int], sizes: Sequence[int]) -> list[int]:
 def _timed(example: Example) -> list[tuple[str, Mapping[str, Any], float]]:
     """(kind, dimensions, ms) of each kernel, or of the network where they are not known."""
     try:
-        kernels = [(k.kind, example.dims(k), k.ms) for k in example.measurement.kernels]
+        kernels = [(k.kind, _shape(example.dims(k)), k.ms) for k in example.measurement.kernels]
     except FitError:
         kernels = []
     if kernels:
@@ -107,3 +108,7 @@ def _timed(example: Example) -> list[tuple[str, Mapping[str, Any], float]]:
         if len(set(dims[knob])) == 1:
             dims[name] = dims.pop(knob)[0]
     return [(NETWORK, dims, example.latency_ms)]
+
+
+def _shape(dims: Mapping[str, float]) -> dict[str, Any]:
+    return {name: dims[name] for name in SHAPE if name in dims}
