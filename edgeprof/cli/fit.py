@@ -31,19 +31,19 @@ def fit(
 
     Example: edgeprof fit --db edgeprof.db --out law.json
     """
-    from edgeprof.fit.emit import law_text
+    from edgeprof.fit.emit import law_text, selection_lines
     from edgeprof.fit.examples import matching, usable
-    from edgeprof.fit.fitting import choose
     from edgeprof.fit.law import write_law
     from edgeprof.fit.quanta import evidence_of
+    from edgeprof.fit.select import select
     from edgeprof.report.steps import write_steps
     from edgeprof.store import Store, now
 
     with Store(db) as store:
         measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
     name = out.stem if out else db.stem
-    fits = choose(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
-    best = fits[0]
+    selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
+    best = selection.fit
     if out is not None:
         write_law(best.law, out)
     if steps is not None:
@@ -54,15 +54,15 @@ def fit(
             {
                 "law": best.law.model_dump(mode="json"),
                 "cv": asdict(best.cv) if best.cv else None,
-                "forms": [{"form": f.law.form, "mape_pct": f.cv.mape_pct if f.cv else None} for f in fits],
+                "forms": [asdict(c) for c in selection.candidates],
+                "nested_mape_pct": selection.nested_mape_pct,
                 "out": str(out) if out else None,
             }
         )
         return 0
     print(law_text(best.law, best.cv))
-    if len(fits) > 1:
-        shown = ", ".join(f"{f.law.form} {f.cv.mape_pct:.1f} %" for f in fits if f.cv)
-        print(f"  forms      {shown} (MAPE held out)")
+    for line in selection_lines(selection):
+        print(line)
     if out is None:
         say("the law is not kept: give it a file with --out law.json")
     else:

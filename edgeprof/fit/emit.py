@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from edgeprof.fit.expressions import as_text, parse
 from edgeprof.fit.forms import CONSTANTS, NET_VARIABLES
 from edgeprof.fit.law import Law, LawGroup, Term
+from edgeprof.fit.select import Selection
 from edgeprof.fit.validate import Scores
 
 WIDTH = 80
@@ -223,6 +224,22 @@ def accuracy(cv: Scores) -> list[str]:
     if cv.wrong_guess_pct is not None:
         known.append(f"wrong guesses of what runs {cv.wrong_guess_pct:.1f} %")
     return [*lines, *_hanging("             ", ", ".join(known))] if known else lines
+
+
+def selection_lines(selection: Selection) -> list[str]:
+    """The forms that were compared, one a line, where there were several."""
+    if len(selection.candidates) < 2:
+        return []
+    lines: list[str] = []
+    for c in selection.candidates:
+        chosen = " · chosen" if c.chosen else ""
+        head = "  forms      " if not lines else "             "
+        lines.append(
+            f"{head}{c.form:<12} MAPE {c.mape_pct:.1f} ± {c.standard_error_pct:.1f} %, {c.terms} terms{chosen}"
+        )
+    if selection.nested_mape_pct is not None:
+        lines.append(f"             held out from the choice too: MAPE {selection.nested_mape_pct:.1f} %")
+    return lines
 
 
 def valid_for(law: Law) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprof import catalogue
-from edgeprof.errors import DomainError, FitError
+from edgeprof.errors import FitError
 from edgeprof.fit.examples import Example, machine_of, net_key, noise_pct, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
-from edgeprof.fit.forms import NET_VARIABLES, Form, read_form
+from edgeprof.fit.forms import NET_VARIABLES, Form
 from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
 from edgeprof.fit.quanta import evidence_of
@@ -56,17 +55,11 @@ def fit_law(
     examples = usable(measurements, launch)
     machine = machine_of(examples)
     constants = machine_constants(machine, examples[0].measurement.case.threads)
-    tables = tables_of(examples, form, constants)
-    if not tables:
-        tables = [totals_table(examples, form, constants)] if form.scope == "net" else []
-    if not tables:
-        raise FitError(
-            f"form '{form.name}' needs kernel times, and the measurements have none",
-            "use --form eq13, fitted on totals",
-        )
+    tables = _tables(examples, form, constants)
     everything = np.arange(len(examples))
     law = _assemble(examples, form, tables, constants, everything)
-    cv = _cross_validate(examples, form, tables, constants, seed) if cross_validate else None
+    rows = _held_out_rows(examples, form, tables, constants, seed) if cross_validate else []
+    cv = score(_with_intervals(rows), LEVEL) if rows else None
     held_out = _held_out(cv.rows) if cv else []
     law = law.model_copy(
         update={
@@ -99,25 +92,6 @@ def sketch_law(measurements: Sequence[Measurement], form: Form) -> Law:
     if not tables:
         raise FitError("nothing that was measured has a kernel of the form", "measure more networks")
     return _again(_assemble(examples, form, tables, constants, np.arange(len(examples))))
-
-
-def choose(measurements: Sequence[Measurement], form: str, **settings: Any) -> list[Fit]:
-    """Fits of the form called ``form``; of every form of the catalogue for ``auto``, the best on held-out
-    networks first.
-
-    :raises FitError: none of them can be fitted.
-    """
-    if form != "auto":
-        return [fit_law(measurements, read_form(form), **settings)]
-    fits, trouble = [], None
-    for entry in catalogue.entries("forms"):
-        try:
-            fits.append(fit_law(measurements, read_form(str(entry.path)), **settings))
-        except (FitError, DomainError) as error:
-            trouble = error
-    if not fits:
-        raise trouble or FitError("there is no form to fit", "edgeprof list forms")
-    return sorted(fits, key=lambda f: f.cv.mape_pct if f.cv else math.inf)
 
 
 def _assemble(
@@ -244,26 +218,56 @@ def _again(law: Law) -> Law:
     return Law(**law.model_dump())
 
 
-def _cross_validate(
+def held_out_rows(
+    measurements: Sequence[Measurement], form: Form, seed: int = 0, folds: int = FOLDS
+) -> list[Row]:
+    """Measured against predicted, each network by a law of the others (all batches of a network are held out together);
+    without those that a design has chosen. Empty where there are too few networks.
+
+    :raises FitError: data that the form cannot be fitted on.
+    """
+    examples = usable(measurements)
+    constants = machine_constants(machine_of(examples), examples[0].measurement.case.threads)
+    tables = _tables(examples, form, constants)
+    return _held_out_rows(examples, form, tables, constants, seed, folds)
+
+
+def _held_out_rows(
     examples: Sequence[Example],
     form: Form,
     tables: Sequence[Table],
     constants: Mapping[str, float],
     seed: int,
-) -> Scores | None:
-    """Scores on networks held out in turn, of those that no design has chosen; None where there are too few."""
+    folds: int = FOLDS,
+) -> list[Row]:
     owners = owners_of(examples)
     nets = int(owners.max()) + 1
-    folds = min(FOLDS, nets)
+    folds = min(folds, nets)
     if folds < 3:
-        return None
+        return []
     fold = np.random.default_rng(seed).permutation(nets) % folds
     rows: list[Row] = []
     for f in range(folds):
         held = np.flatnonzero(fold[owners] == f).tolist()
         law = _again(_assemble(examples, form, tables, constants, np.flatnonzero(fold[owners] != f)))
         rows.extend(judge(law, [examples[i] for i in held if not examples[i].measurement.designed]))
-    return score(_with_intervals(rows), LEVEL) if rows else None
+    return rows
+
+
+def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[Table]:
+    """What ``form`` is fitted on: kernels, or totals where none were measured.
+
+    :raises FitError: a form of kernels, and none were measured.
+    """
+    tables = tables_of(examples, form, constants)
+    if not tables and form.scope == "net":
+        tables = [totals_table(examples, form, constants)]
+    if not tables:
+        raise FitError(
+            f"form '{form.name}' needs kernel times, and the measurements have none",
+            "use --form eq13, fitted on totals",
+        )
+    return tables
 
 
 def _held_out(rows: Sequence[Row]) -> list[tuple[float, float]]:

@@ -28,13 +28,16 @@ SCORES = {
 
 def test_the_contract(edgeprof_json: Callable[..., Any], rehearsed: Path) -> None:
     found = edgeprof_json("fit", "--db", "r.db", "--out", "law.json")
-    assert found.keys() == {"law", "cv", "forms", "out"}
+    assert found.keys() == {"law", "cv", "forms", "nested_mape_pct", "out"}
     assert found["law"] == json.loads(Path("law.json").read_text("utf-8"))
     assert found["cv"].keys() == SCORES
     assert found["cv"]["within_10_pct"].keys() == {"pct", "low_pct", "high_pct"}
     assert found["cv"]["mape_pct"] < 3
     assert len(found["cv"]["rows"]) == found["cv"]["nets"] == 36
-    assert found["forms"] == [{"form": "eq13", "mape_pct": found["cv"]["mape_pct"]}]
+    (form,) = found["forms"]
+    assert (form["form"], form["chosen"]) == ("eq13", True)
+    assert form["mape_pct"] == pytest.approx(found["cv"]["mape_pct"])
+    assert found["nested_mape_pct"] is None
     assert found["out"] == "law.json"
     assert (found["law"]["name"], found["law"]["form"], found["law"]["simulated"]) == ("law", "eq13", True)
     assert edgeprof_json("predict", "--law", "law.json", "--batch", "1024")["interval_ms"] is not None

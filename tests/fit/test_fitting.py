@@ -13,7 +13,7 @@ import pytest
 
 from edgeprof.errors import EdgeprofError, FitError
 from edgeprof.fit.examples import matching, net_key, spread_pct, usable
-from edgeprof.fit.fitting import choose, fit_law
+from edgeprof.fit.fitting import fit_law, held_out_rows
 from edgeprof.fit.forms import parse_form, read_form
 from edgeprof.fit.law import Law, predict, predict_many, read_law, write_law
 from edgeprof.fit.validate import judge, score
@@ -229,14 +229,11 @@ def test_a_form_of_kernels_needs_kernels(study: list[Measurement]) -> None:
     assert "eq13" in caught.value.hint
 
 
-def test_auto_takes_the_best_form_that_fits(study: list[Measurement], kernels: list[Measurement]) -> None:
-    assert [f.law.form for f in choose(study, "auto")] == ["eq13"]
-    fits = choose(kernels, "auto")
-    assert {f.law.form for f in fits} >= {"eq13", "kernels"}
-    scores = [f.cv.mape_pct for f in fits if f.cv]
-    assert scores == sorted(scores)
-    assert fits[0].law.form == "kernels"
-    assert [f.law.form for f in choose(kernels, "eq13")] == ["eq13"]
+def test_networks_held_out_are_predicted_by_a_law_of_the_others(study: list[Measurement]) -> None:
+    rows = held_out_rows(study, read_form("eq13"))
+    assert len(rows) == len(study)
+    assert {(r.net, r.batch) for r in rows} == {(m.case.net.label(), m.case.batch) for m in study}
+    assert held_out_rows(study[:2], read_form("eq13")) == []
 
 
 # --- a form of kernels
