@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,13 @@ from edgeprof.advice import ADVICE
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
+from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.host import Disturbance, HostReading, between, read_host
+from edgeprof.boards.sensors.l4t import read_release
+from edgeprof.boards.sensors.nvml import Gpu
+from edgeprof.boards.sensors.nvpmodel import read_power_mode
+from edgeprof.boards.sensors.overcurrent import read_overcurrent
+from edgeprof.boards.sensors.rails import read_rails
 from edgeprof.errors import EdgeprofError
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
@@ -37,6 +43,7 @@ QUIET_PCT = 2.0  # of the time: stolen by the hypervisor, or some task waiting f
 STEADY_PCT = 3.0  # how far readings of one network may lie apart
 FREE_MIB = 1024
 SAMPLING = ("switched", "faulted", "growing")
+OVERCURRENT = "clocks were cut: use the board's own power supply, or a lower power mode (nvpmodel)"
 
 
 @dataclass(frozen=True)
@@ -49,15 +56,19 @@ class Finding:
     remedy: str = ""
 
 
-def examine(root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep) -> list[Finding]:
-    """Everything worth knowing before a sweep. Takes a few seconds; runs one small network where a runtime is there."""
-    machine = detect_machine(root)
+def examine(
+    root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep, gpus: Sequence[Gpu] = ()
+) -> list[Finding]:
+    """Everything worth knowing before a sweep, on a machine with these discrete GPUs. Takes a few seconds; runs one
+    small network where a runtime is there."""
+    machine = detect_machine(root, gpus)
     before = read_host(root)
     sleep(LOOK_S)
     after = read_host(root)
     found = [_board(machine), _processor(machine), *_runtimes(), _governor(machine)]
     seen = between(before, after)
-    found += [*_company(machine, seen), *_sensors(after, seen), _space(), *_probed(machine)]
+    found += [*_company(machine, seen), *_sensors(after, seen), *_jetson(machine, root)]
+    found += [_space(), *_probed(machine)]
     return found
 
 
@@ -66,7 +77,10 @@ def _board(machine: Machine) -> Finding:
         board = detect_board(machine)
     except EdgeprofError as error:
         return Finding("board", "missing", error.message, error.hint)
-    return Finding("board", "ok", f"{board.name}: {board.about}" if board.about else board.name)
+    called = f" ({machine.device_tree})" if machine.device_tree else ""
+    return Finding(
+        "board", "ok", f"{board.name}{called}: {board.about}" if board.about else board.name + called
+    )
 
 
 def _processor(machine: Machine) -> Finding:
@@ -135,6 +149,37 @@ def _sensor(name: str, value: str | None) -> Finding:
     if value is None:
         return Finding(name, "missing", "no sensor is visible: it will not be in the measurements")
     return Finding(name, "ok", value)
+
+
+def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
+    """What only the machines with NVIDIA's Linux have; nothing elsewhere."""
+    release = read_release(root)
+    if release is None:
+        return
+    yield Finding("jetpack", "ok", f"{release.jetpack or 'unknown'}, L4T {release.version}")
+    mode = read_power_mode(root)
+    if mode is None:
+        yield Finding(
+            "power mode", "missing", "nvpmodel has left no state file", "sudo nvpmodel -q tells the mode"
+        )
+    else:
+        yield Finding("power mode", "ok", f"{mode.name or 'without a name'} (number {mode.number})")
+    clock = read_gpu_clock(root)
+    if clock is None or clock.mhz is None:
+        yield Finding("gpu", "missing", "its clock cannot be read: it will not be in the measurements")
+    else:
+        load = "" if clock.load_pct is None else f", load {clock.load_pct:.0f} %"
+        yield Finding(
+            "gpu", "ok", f"{clock.mhz:.0f} of {clock.max_mhz or math.nan:.0f} MHz{load}, {clock.governor}"
+        )
+    rails = ", ".join(f"{name} {rail.mw / 1000:.1f} W" for name, rail in read_rails(root).items())
+    yield Finding("power", "ok" if rails else "missing", rails or "no current monitor can be read")
+    events = read_overcurrent(root)
+    if any(events.values()):
+        told = ", ".join(f"{name} {count}" for name, count in events.items())
+        yield Finding("over-current", "warning", f"{told} events since the start", OVERCURRENT)
+    elif events:
+        yield Finding("over-current", "ok", "no event since the start")
 
 
 def _space() -> Finding:

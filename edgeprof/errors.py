@@ -36,6 +36,10 @@ class StoreError(EdgeprofError):
     """A database that cannot be opened, read or written."""
 
 
+class BoardError(EdgeprofError):
+    """A board that this machine is not, or whose sensors cannot be asked."""
+
+
 class BackendError(EdgeprofError):
     """A runtime that is missing, or that cannot do what was asked."""
 

@@ -13,10 +13,11 @@ from random import Random
 from typing import Any
 
 from edgeprof.backends.base import Backend, Stop
-from edgeprof.backends.open import open_backend
+from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.backends.simulated import SimulatedBackend
-from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
-from edgeprof.boards.spec import Estimator, read_board
+from edgeprof.boards.detect import Machine, detect_machine, find_board, load_1m
+from edgeprof.boards.sensors.nvml import gpus_here
+from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, DomainError, FitError, SpecError
 from edgeprof.fit.fitting import sketch_law
 from edgeprof.fit.forms import Form, read_form
@@ -73,14 +74,18 @@ class Target:
 
 
 @contextmanager
-def open_target(board: str = "auto", backend: str = "auto") -> Iterator[Target]:
+def open_target(
+    board: str = "auto", backend: str = "auto", machine: Machine | None = None
+) -> Iterator[Target]:
     """The board and backend of these names, ready to measure; ``auto`` is what the machine is.
 
-    :raises CatalogueError: no such board. :raises BackendError: a backend that is missing or does not suit the board.
+    :param machine: what this machine is, if it is known already.
+    :raises CatalogueError: no such board. :raises BoardError: a kind of board that this machine is not.
+    :raises BackendError: a backend that is missing or does not suit the board.
     """
-    machine: Machine = detect_machine()
-    spec = detect_board(machine) if board == "auto" else read_board(board)
-    opened = open_backend(spec.backend if backend == "auto" else backend)
+    machine = machine or detect_machine(gpus=gpus_here())
+    spec = find_board(board, machine)
+    opened = _open_own(spec) if backend == "auto" else open_backend(backend)
     try:
         if isinstance(opened, SimulatedBackend):
             law = opened.law
@@ -100,6 +105,15 @@ def open_target(board: str = "auto", backend: str = "auto") -> Iterator[Target]:
             )
     finally:
         opened.close()
+
+
+def _open_own(board: Board) -> Backend:
+    if board.backend not in BACKENDS:
+        raise BackendError(
+            f"board {board.name} is measured by backend '{board.backend}', which this version of edgeprof has not",
+            "--board cpu measures the processor; edgeprof list backends shows what there is",
+        )
+    return open_backend(board.backend)
 
 
 def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop) -> float:

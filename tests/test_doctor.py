@@ -33,3 +33,57 @@ def test_a_machine_that_saves_power(tmp_path):
     }
     assert moved["clock"].state == "warning"
     assert moved["clock"].detail == "1800 MHz, 50 % off what it was a moment before"
+
+
+RELEASE = "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n"
+ORIN_NANO = {
+    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",
+    "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0nvidia,tegra234\0",
+    "etc/nv_tegra_release": RELEASE,
+    "etc/nvpmodel.conf": "< POWER_MODEL ID=1 NAME=25W >\n",
+    "var/lib/nvpmodel/status": "pmode:0001 fmode:quiet\n",
+    "sys/class/devfreq/17000000.gpu/cur_freq": "305000000\n",
+    "sys/class/devfreq/17000000.gpu/max_freq": "918000000\n",
+    "sys/class/devfreq/17000000.gpu/governor": "nvhost_podgov\n",
+    "sys/class/devfreq/17000000.gpu/device/load": "630\n",
+    "sys/class/hwmon/hwmon1/name": "ina3221\n",
+    "sys/class/hwmon/hwmon1/in1_label": "VDD_IN\n",
+    "sys/class/hwmon/hwmon1/in1_input": "5000\n",
+    "sys/class/hwmon/hwmon1/curr1_input": "2495\n",
+    "sys/class/hwmon/hwmon1/curr2_input": "1\n",
+    "sys/class/hwmon/hwmon3/oc3_event_cnt": "37\n",
+}
+
+
+def written(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def jetson(root):
+    return {finding.name: finding for finding in examine(root, lambda s: None)}
+
+
+def test_a_jetson(tmp_path):
+    found = jetson(written(tmp_path, ORIN_NANO))
+    assert found["board"].detail.startswith("jetson-orin-nano-8gb-super (NVIDIA Jetson Orin Nano Eng")
+    assert found["jetpack"].detail == "6.2, L4T 36.4.3"
+    assert found["power mode"].detail == "25W (number 1)"
+    assert found["gpu"].detail == "305 of 918 MHz, load 63 %, nvhost_podgov"
+    assert found["power"].detail == "VDD_IN 12.5 W"
+    assert (found["over-current"].state, found["over-current"].detail) == (
+        "warning",
+        "oc3 37 events since the start",
+    )
+    assert "ort-cuda" in found["steadiness"].detail
+
+
+def test_a_jetson_of_which_little_can_be_read(tmp_path):
+    found = jetson(written(tmp_path, {"etc/nv_tegra_release": RELEASE}))
+    assert {found[name].state for name in ("power mode", "gpu", "power")} == {"missing"}
+    assert "over-current" not in found
+    written(tmp_path, {"sys/class/hwmon/hwmon3/oc1_event_cnt": "0"})
+    assert jetson(tmp_path)["over-current"].state == "ok"

@@ -1,9 +1,11 @@
-"""What this machine is: read from ``/proc`` and ``/sys``, never asked. Roots are passed in."""
+"""What this machine is, and which board that makes it. Files are read under a root that is passed in; discrete GPUs,
+which a driver names and no file, are passed in too."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,13 @@ from typing import Any
 import psutil
 
 from edgeprof import catalogue
+from edgeprof.boards.match import likeness
+from edgeprof.boards.sensors.devicetree import read_device_tree
+from edgeprof.boards.sensors.files import text
+from edgeprof.boards.sensors.l4t import read_release
+from edgeprof.boards.sensors.nvml import Gpu, read_gpus
 from edgeprof.boards.spec import Board, read_board
-from edgeprof.errors import CatalogueError
+from edgeprof.errors import BoardError, CatalogueError
 
 # float32 lanes of a vector register, widest first: Intel SDM vol. 1 ch. 15 (AVX-512), ch. 14 (AVX); Arm ARM C1 (NEON)
 LANES = (("avx512f", 16), ("avx2", 8), ("avx", 8), ("sse2", 4), ("asimd", 4), ("neon", 4))
@@ -20,7 +27,8 @@ LANES = (("avx512f", 16), ("avx2", 8), ("avx", 8), ("sse2", 4), ("asimd", 4), ("
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as detected: sizes in KiB and MiB, clocks in MHz; None where it cannot be told."""
+    """A machine as detected: sizes in KiB and MiB, clocks in MHz; None where it cannot be told. ``device_tree`` and
+    ``compatible`` are an ARM board's own name, ``l4t`` a Jetson's release of Linux, ``gpus`` the discrete ones."""
 
     model: str
     architecture: str
@@ -35,6 +43,11 @@ class Machine:
     governor: str | None
     max_mhz: float | None
     system: str
+    device_tree: str | None = None
+    compatible: tuple[str, ...] = ()
+    l4t: str | None = None
+    gpus: tuple[str, ...] = ()
+    gpu_mib: tuple[int | None, ...] = ()
 
     def title(self) -> str:
         """A line for people."""
@@ -45,11 +58,12 @@ class Machine:
         return asdict(self)
 
 
-def detect_machine(root: Path = Path("/")) -> Machine:
-    """The machine whose ``/proc`` and ``/sys`` are under ``root``."""
+def detect_machine(root: Path = Path("/"), gpus: Sequence[Gpu] = ()) -> Machine:
+    """The machine whose ``/proc``, ``/sys`` and ``/etc`` are under ``root``, with these discrete GPUs."""
     cpuinfo = _cpuinfo(root)
     flags = frozenset(cpuinfo.get("flags", cpuinfo.get("Features", "")).split())
     caches = _caches(root)
+    tree, release = read_device_tree(root), read_release(root)
     return Machine(
         model=cpuinfo.get("model name") or cpuinfo.get("Model") or platform.processor() or platform.machine(),
         architecture=platform.machine(),
@@ -61,9 +75,14 @@ def detect_machine(root: Path = Path("/")) -> Machine:
         l2_kib=caches.get(2),
         l3_kib=caches.get(3),
         memory_mib=_memory_mib(root),
-        governor=_line(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         max_mhz=_mhz(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"),
         system=f"{platform.system()} {platform.release()}",
+        device_tree=tree.model,
+        compatible=tree.compatible,
+        l4t=release.version if release else None,
+        gpus=tuple(gpu.name for gpu in gpus),
+        gpu_mib=tuple(gpu.memory_mib for gpu in gpus),
     )
 
 
@@ -73,16 +92,77 @@ def usable_cores() -> int:
     return min(psutil.cpu_count(logical=False) or allowed, allowed)
 
 
+def find_board(name: str, machine: Machine) -> Board:
+    """The board of a name or file. ``auto`` is what the machine is; ``jetson`` and ``discrete`` what it is among the
+    boards of that kind.
+
+    :raises CatalogueError: no such board. :raises BoardError: the machine is none of that kind.
+    """
+    if name == "auto":
+        return detect_board(machine)
+    return detect_kind(name, machine) if name in ABSENT else read_board(name)
+
+
 def detect_board(machine: Machine) -> Board:
-    """The board that this machine is: the most particular match, and else the one that matches anything."""
-    facts = {key: str(value) for key, value in machine.as_dict().items()}
-    boards = [read_board(str(entry.path)) for entry in catalogue.entries("boards")]
-    fitting = [b for b in boards if all(text in facts.get(key, "") for key, text in b.match.items())]
-    if not fitting:
+    """The board that this machine is: the most particular match, and else the one that matches anything.
+
+    :raises CatalogueError: nothing matches.
+    """
+    board = _likest(machine, _boards())
+    if board is None:
         raise CatalogueError(
             "no board file matches this machine", "name one: --board NAME (edgeprof list boards)"
         )
-    return max(fitting, key=lambda b: len(b.match))
+    return board
+
+
+def detect_kind(kind: str, machine: Machine) -> Board:
+    """The board that this machine is, among those of one kind.
+
+    :raises BoardError: it is none; the text says what was looked for.
+    """
+    board = _likest(machine, [board for board in _boards() if board.kind == kind])
+    if board is None:
+        raise ABSENT[kind](machine)
+    return board
+
+
+def _boards() -> list[Board]:
+    return [read_board(str(entry.path)) for entry in catalogue.entries("boards")]
+
+
+def _likest(machine: Machine, boards: Sequence[Board]) -> Board | None:
+    facts = machine.as_dict()
+    found = [(like, board) for board in boards if (like := likeness(board.match, facts))]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _no_jetson(machine: Machine) -> BoardError:
+    tree = machine.device_tree
+    if tree is None and not machine.compatible:
+        return BoardError(
+            "this is no Jetson: there is no /proc/device-tree/model and no /proc/device-tree/compatible",
+            "run edgeprof on the Jetson, or name a board: --board NAME (edgeprof list boards)",
+        )
+    return BoardError(
+        f"no Jetson's board file matches the device tree: it says '{tree}', compatible {', '.join(machine.compatible)}",
+        "name the nearest one, --board NAME (edgeprof list boards), or add a file: see boards/README.md",
+    )
+
+
+def _no_discrete(machine: Machine) -> BoardError:
+    try:
+        named = machine.gpus or tuple(gpu.name for gpu in read_gpus())
+    except BoardError as error:
+        return error
+    return BoardError(
+        f"no board file matches the GPU: the driver says {', '.join(named)}",
+        "name the nearest one, --board NAME (edgeprof list boards), or add a file: see boards/README.md",
+    )
+
+
+# The kinds that can be asked for by name, and what to say on a machine that is none.
+ABSENT: Mapping[str, Callable[[Machine], BoardError]] = {"jetson": _no_jetson, "discrete": _no_discrete}
 
 
 def load_1m() -> float:
@@ -92,7 +172,7 @@ def load_1m() -> float:
 
 def _cpuinfo(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
+    for line in (text(root / "proc/cpuinfo") or "").splitlines():
         key, colon, value = line.partition(":")
         if colon:
             found.setdefault(key.strip(), value.strip())
@@ -102,31 +182,19 @@ def _cpuinfo(root: Path) -> dict[str, str]:
 def _caches(root: Path) -> dict[int, int]:
     found: dict[int, int] = {}
     for folder in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        kind, level, size = (_line(folder / name) for name in ("type", "level", "size"))
+        kind, level, size = (text(folder / name) for name in ("type", "level", "size"))
         if kind in ("Data", "Unified") and level and size and size[-1] in "KM":
             found[int(level)] = int(size[:-1]) * (1024 if size[-1] == "M" else 1)
     return found
 
 
 def _memory_mib(root: Path) -> int:
-    for line in (_text(root / "proc/meminfo") or "").splitlines():
+    for line in (text(root / "proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) // 1024
     return int(psutil.virtual_memory().total) // 2**20
 
 
 def _mhz(path: Path) -> float | None:
-    text = _line(path)
-    return int(text) / 1000 if text and text.isdigit() else None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None
-
-
-def _line(path: Path) -> str | None:
-    text = _text(path)
-    return text.strip() if text is not None else None
+    khz = text(path)
+    return int(khz) / 1000 if khz and khz.isdigit() else None

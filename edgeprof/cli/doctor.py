@@ -17,9 +17,10 @@ def doctor(json_: o.Json = False) -> int:
 
     Example: edgeprof doctor
     """
+    from edgeprof.boards.sensors.nvml import gpus_here
     from edgeprof.doctor import examine
 
-    findings = examine()
+    findings = examine(gpus=gpus_here())
     if json_:
         print_json([asdict(finding) for finding in findings])
         return 0

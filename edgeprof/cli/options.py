@@ -14,7 +14,13 @@ from edgeprof.errors import SpecError
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Db = Annotated[Path, typer.Option("--db", help="The database of measurements.")]
 Law = Annotated[str, typer.Option("--law", help="A law: a file, or a name (edgeprof list laws).")]
-BoardName = Annotated[str, typer.Option("--board", help="A board's name; auto is what this machine is.")]
+BoardName = Annotated[
+    str,
+    typer.Option(
+        "--board",
+        help="A board's name; auto is what this machine is, jetson or discrete the one it is of these.",
+    ),
+]
 BackendName = Annotated[
     str, typer.Option("--backend", help="A runtime (edgeprof list backends); auto is the board's.")
 ]

@@ -10,8 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m, usable_cores
-from edgeprof.errors import CatalogueError
+from edgeprof import catalogue
+from edgeprof.boards.detect import Machine, detect_board, detect_machine, find_board, load_1m, usable_cores
+from edgeprof.boards.sensors.nvml import Gpu, gpus_here
+from edgeprof.boards.spec import read_board
+from edgeprof.errors import BoardError, CatalogueError, EdgeprofError
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -148,3 +151,174 @@ def test_a_machine_that_no_board_file_matches(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(CatalogueError) as caught:
         detect_board(machine)
     assert "--board" in caught.value.hint
+
+
+MEMORY = {mib: f"MemTotal: {mib * 1024} kB\n" for mib in (3900, 7620, 15388, 30697, 62801, 64000, 125749)}
+
+
+@pytest.mark.parametrize(
+    ("model", "compatible", "mib", "name"),
+    [
+        ("jetson_tx1", "nvidia,jetson-cv nvidia,tegra210", 3900, "tx1"),
+        ("NVIDIA Jetson TX1 Developer Kit", "nvidia,p2371-2180 nvidia,tegra210", 3900, "tx1"),
+        ("quill", "nvidia,quill nvidia,tegra186", 7620, "tx2"),
+        ("NVIDIA Jetson TX2 Developer Kit", "nvidia,p2771-0000 nvidia,tegra186", 7620, "tx2"),
+        ("NVIDIA Jetson Nano Developer Kit", "nvidia,jetson-nano nvidia,tegra210", 3900, "nano"),
+        ("NVIDIA Jetson Nano Developer Kit", "", 3900, "nano"),
+        (
+            "NVIDIA Jetson Xavier NX Developer Kit (SD-card)",
+            "nvidia,p3509-0000+p3668-0000",
+            7620,
+            "xavier-nx-8gb",
+        ),
+        ("", "nvidia,p3449-0000+p3668-0003 nvidia,tegra194", 15388, "xavier-nx-16gb"),
+        ("NVIDIA Jetson Xavier NX Developer Kit", "", 15388, "xavier-nx-16gb"),
+        ("NVIDIA Jetson Xavier NX Developer Kit", "", 7620, "xavier-nx-8gb"),
+        ("jetson-xavier", "nvidia,jetson-xavier", 30697, "agx-xavier"),
+        ("Jetson-AGX", "", 30697, "agx-xavier"),
+        ("NVIDIA Jetson AGX Xavier Developer Kit", "nvidia,p2972-0000 nvidia,tegra194", 30697, "agx-xavier"),
+        ("", "nvidia,p3768-0000+p3767-0004", 3900, "orin-nano-4gb"),
+        ("", "nvidia,p3768-0000+p3767-0004-super", 3900, "orin-nano-4gb"),
+        ("NVIDIA Jetson Orin Nano Developer Kit", "", 3900, "orin-nano-4gb"),
+        ("NVIDIA Orin Nano Developer Kit", "", 7620, "orin-nano-8gb"),
+        (
+            "NVIDIA Jetson Orin Nano Developer Kit",
+            "nvidia,p3768-0000+p3767-0005 nvidia,p3767-0005 nvidia,tegra234",
+            7620,
+            "orin-nano-8gb",
+        ),
+        (
+            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
+            "nvidia,p3768-0000+p3767-0005-super nvidia,p3767-0005 nvidia,tegra234",
+            7620,
+            "orin-nano-8gb-super",
+        ),
+        (
+            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
+            "",
+            7620,
+            "orin-nano-8gb-super",
+        ),
+        ("", "nvidia,p3509-0000+p3767-0001", 7620, "orin-nx-8gb"),
+        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", "", 7620, "orin-nx-8gb"),
+        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", "", 15388, "orin-nx-16gb"),
+        (
+            "NVIDIA Jetson Orin NX Engineering Reference Developer Kit",
+            "nvidia,p3768-0000+p3767-0001 nvidia,p3767-0001 nvidia,tegra234",
+            7620,
+            "orin-nx-8gb",
+        ),
+        ("", "nvidia,p3768-0000+p3767-0000-super nvidia,p3767-0000", 15388, "orin-nx-16gb"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", "nvidia,p3737-0000+p3701-0004", 30697, "agx-orin-32gb"),
+        ("Jetson AGX Orin", "nvidia,p3737-0000+p3701-0000", 30697, "agx-orin-64gb"),
+        ("Jetson AGX Orin", "", 62801, "agx-orin-64gb"),
+        ("NVIDIA Jetson AGX Thor Developer Kit", "nvidia,p4071-0000+p3834-0000", 64000, "t4000"),
+        ("NVIDIA Jetson AGX Thor Developer Kit", "", 64000, "t4000"),
+        ("NVIDIA Jetson AGX Thor Developer Kit", "", 125749, "t5000"),
+        (
+            "NVIDIA Jetson AGX Thor Developer Kit",
+            "nvidia,p4071-0000+p3834-0008 nvidia,p3834-0008 nvidia,tegra264",
+            125749,
+            "t5000",
+        ),
+    ],
+)
+def test_a_jetson_is_the_module_that_its_device_tree_says(
+    tmp_path: Path, model: str, compatible: str, mib: int, name: str
+) -> None:
+    files = {"proc/cpuinfo": ARM, "proc/meminfo": MEMORY[mib]}
+    if model:
+        files["proc/device-tree/model"] = f"{model}\0"
+    if compatible:
+        files["proc/device-tree/compatible"] = compatible.replace(" ", "\0") + "\0"
+    machine = detect_machine(root(tmp_path, files))
+    assert machine.device_tree == (model or None)
+    assert machine.compatible == tuple(compatible.split())
+    assert find_board("jetson", machine) == find_board("auto", machine) == read_board(f"jetson-{name}")
+    assert find_board("cpu", machine).name == "cpu"
+    assert Machine(**machine.as_dict()) == machine
+
+
+def test_the_release_of_linux_is_a_fact(tmp_path: Path) -> None:
+    release = "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n"
+    assert detect_machine(root(tmp_path, {"etc/nv_tegra_release": release})).l4t == "36.4.3"
+
+
+def test_no_jetson_says_what_was_looked_for(tmp_path: Path) -> None:
+    machine = detect_machine(root(tmp_path, {"proc/cpuinfo": X86}))
+    with pytest.raises(BoardError, match="/proc/device-tree/model and no /proc/device-tree/compatible"):
+        find_board("jetson", machine)
+    files = {
+        "proc/device-tree/model": "Raspberry Pi 4\0",
+        "proc/device-tree/compatible": "raspberrypi,4\0brcm,bcm2711\0",
+    }
+    with pytest.raises(
+        BoardError, match="'Raspberry Pi 4', compatible raspberrypi,4, brcm,bcm2711"
+    ) as caught:
+        find_board("jetson", detect_machine(root(tmp_path, files)))
+    assert "boards/README.md" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [
+        (Gpu("GeForce GTX 960", 2002), "gtx-960"),
+        (Gpu("NVIDIA GeForce RTX 2060", 6144), "rtx-2060"),
+        (Gpu("NVIDIA GeForce RTX 2060", 12288), None),
+        (Gpu("NVIDIA GeForce RTX 3060", 12288), "rtx-3060-12gb"),
+        (Gpu("NVIDIA GeForce RTX 3060", 8192), None),
+        (Gpu("NVIDIA GeForce RTX 3060 Ti", 8192), None),
+        (Gpu("NVIDIA GeForce RTX 3080", 10240), "rtx-3080-10gb"),
+        (Gpu("NVIDIA GeForce RTX 4070 Laptop GPU", 8188), None),
+        (Gpu("NVIDIA GeForce RTX 4090", None), "rtx-4090"),
+        (Gpu("NVIDIA GeForce RTX 5090", 32607), "rtx-5090"),
+        (Gpu("Tesla T4", 15360), "t4"),
+        (Gpu("NVIDIA L4", 23034), "l4"),
+        (Gpu("NVIDIA L40S", 46068), None),
+        (Gpu("NVIDIA A2", 15356), "a2"),
+        (Gpu("NVIDIA A100-PCIE-40GB", 40960), "a100-pcie-40gb"),
+        (Gpu("NVIDIA A100 80GB PCIe", 81920), "a100-pcie-80gb"),
+        (Gpu("NVIDIA H100 PCIe", 81559), "h100-pcie"),
+        (Gpu("NVIDIA H100 80GB HBM3", 81559), "h100-sxm"),
+        (Gpu("NVIDIA H200", 143771), "h200-sxm"),
+    ],
+)
+def test_a_discrete_gpu_is_the_card_that_its_driver_names(tmp_path: Path, gpu: Gpu, name: str | None) -> None:
+    machine = detect_machine(root(tmp_path, {"proc/cpuinfo": X86}), [gpu])
+    if name is None:
+        assert find_board("auto", machine).name == "cpu"
+        with pytest.raises(BoardError, match=f"the driver says {gpu.name}"):
+            find_board("discrete", machine)
+    else:
+        assert find_board("discrete", machine) == find_board("auto", machine) == read_board(name)
+
+
+def test_of_two_gpus_the_driver_s_first(tmp_path: Path) -> None:
+    gpus = [Gpu("Tesla T4", 15360), Gpu("NVIDIA A100-PCIE-40GB", 40960)]
+    assert find_board("auto", detect_machine(root(tmp_path, {}), gpus)).name == "t4"
+    assert find_board("auto", detect_machine(root(tmp_path, {}), gpus[::-1])).name == "a100-pcie-40gb"
+
+
+def test_no_discrete_gpu_says_why() -> None:
+    machine = detect_machine(gpus=gpus_here())
+    if machine.gpus:
+        pytest.skip("this machine has one")
+    with pytest.raises(BoardError, match=r"nvidia-ml-py|NVIDIA driver"):
+        find_board("discrete", machine)
+
+
+def test_a_new_board_is_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = 'kind = "jetson"\nbackend = "ort-cpu"\nestimator = "median"\n'
+    mine = f'name = "orin-mine"\n{rest}match = {{ device_tree = "Orin Nano", lanes = "4" }}\n'
+    monkeypatch.setenv("EDGEPROF_CATALOGUE", str(root(tmp_path / "mine", {"boards/orin-mine.toml": mine})))
+    files = {"proc/cpuinfo": ARM, "proc/device-tree/model": "NVIDIA Jetson Orin Nano Something New\0"}
+    assert find_board("jetson", detect_machine(root(tmp_path / "root", files))).name == "orin-mine"
+
+
+def test_every_kind_s_error_is_for_people(tmp_path: Path) -> None:
+    machine = replace(detect_machine(root(tmp_path, {})), gpus=("Some GPU",))
+    for kind in ("jetson", "discrete"):
+        with pytest.raises(EdgeprofError) as caught:
+            find_board(kind, machine)
+        assert caught.value.hint
+    assert {"jetson", "discrete"}.isdisjoint(entry.name for entry in catalogue.entries("boards"))

@@ -43,7 +43,7 @@ def test_files_of_one_s_own(
     assert edgeprof("show", "quick")[1] == 'about = "mine"\n'
 
 
-@pytest.mark.parametrize("name", ["group4", "cpu", "eq13", "gtx960-theano"])
+@pytest.mark.parametrize("name", ["group4", "cpu", "jetson-orin-nano-8gb", "eq13", "gtx960-theano"])
 def test_show_is_the_file(name: str, edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]) -> None:
     found = edgeprof_json("show", name)
     assert found.keys() == {"name", "kind", "path", "text"}

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeprof.boards.sensors.overcurrent import read_overcurrent
+
 IDLE_C = -256.0  # what a thermal zone without power says
 
 
@@ -39,9 +41,9 @@ def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading
     runnable = _first(root / "proc/stat", "procs_running ").removeprefix("procs_running ")
     load = (_text(root / "proc/loadavg") or "").partition(" ")[0]
     cpus = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*"))
-    clocks = [_number(cpu / "cpufreq/scaling_cur_freq") for cpu in cpus]
+    clocks = [_clock_khz(cpu / "cpufreq") for cpu in cpus]
     throttles = [_number(cpu / "thermal_throttle/core_throttle_count") for cpu in cpus]
-    counts = [int(t) for t in throttles if t is not None]
+    counts = [*(int(t) for t in throttles if t is not None), *read_overcurrent(root).values()]
     return HostReading(
         at_s=time.monotonic() if now_s is None else now_s,
         steal=ticks[7] if len(ticks) > 7 else None,
@@ -102,6 +104,12 @@ def _share(before: int | None, after: int | None, whole: float | None) -> float 
     if before is None or after is None or whole is None or whole <= 0:
         return None
     return min(max(100.0 * (after - before) / whole, 0.0), 100.0)
+
+
+def _clock_khz(cpufreq: Path) -> float | None:
+    """The measured clock (for root alone, on boards that have it) rather than the one that was asked for."""
+    measured = _number(cpufreq / "cpuinfo_cur_freq")
+    return _number(cpufreq / "scaling_cur_freq") if measured is None else measured
 
 
 def _temperatures(root: Path) -> dict[str, float]:

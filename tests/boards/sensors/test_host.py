@@ -57,6 +57,17 @@ def test_what_is_not_there_is_unknown(tmp_path):
     assert read_host(tmp_path, now_s=0.0) == HostReading(at_s=0.0, total=3)
 
 
+def test_the_measured_clock_before_the_one_asked_for(machine):
+    write(machine / "sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_cur_freq", "1190400\n")
+    assert read_host(machine).mhz == (2400.0, 1190.4)
+
+
+def test_over_current_events_of_a_jetson_are_throttle_events(machine):
+    write(machine / "sys/class/hwmon/hwmon3/oc2_event_cnt", "15\n")
+    write(machine / "sys/class/hwmon/hwmon3/oc3_event_cnt", "37\n")
+    assert read_host(machine).throttled == 3 + 15 + 37
+
+
 def test_a_disturbance_is_what_happened_between():
     before = HostReading(
         10.0,
