@@ -70,8 +70,8 @@ def fit_short(columns: Matrix, target: Vector, weights: Vector | None = None) ->
     if n == 0:
         return found
     x, y, w = columns[use], target[use], None if weights is None else weights[use]
-    best = fit_log(x, y, w)
-    keep = np.flatnonzero(best)
+    best: Vector = fit_log(x, y, w)
+    keep: NDArray[np.intp] = np.flatnonzero(best)
     best, loss = best[keep], log_loss(x[:, keep], y, best[keep], w)
     while len(keep) > 1:
         trials = []
