@@ -10,17 +10,28 @@ import typer
 
 from edgeprof.cli import options as o
 from edgeprof.cli.output import print_json, say, warn
+from edgeprof.errors import SpecError
 
 
 def fit(
     db: o.Db = Path("edgeprof.db"),
     form: Annotated[str, typer.Option(help="A form: a name, a file, or auto for the best of them.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the law to this file.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fit this table, measured by somebody else, instead of a database: CSV, or .csv.gz."
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="The table's column of latencies in ms; {batch} stands for a number.")
+    ] = "latency_ms",
     launch: Annotated[
         str, typer.Option(help="The launch mode that the law is of, where there are several.")
     ] = "blocking",
     where: Annotated[
-        list[str] | None, typer.Option(help="Only cases with KEY=VALUE, such as threads=1; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Only cases (rows) with KEY=VALUE, such as threads=1; may be repeated."),
     ] = None,
     steps: Annotated[
         Path | None, typer.Option(help="Draw the blocks that kernels work in, and the evidence: an SVG file.")
@@ -30,19 +41,28 @@ def fit(
     """Fit a law to a database and print it as a formula, with its error on whole networks held out in turn.
 
     Example: edgeprof fit --db edgeprof.db --out law.json
+
+    Example: edgeprof fit --table conv.csv --target latency_ms --where device=X --out law.json
     """
     from edgeprof.fit.emit import law_text, selection_lines
     from edgeprof.fit.examples import matching, usable
     from edgeprof.fit.law import write_law
     from edgeprof.fit.quanta import evidence_of
+    from edgeprof.fit.record_law import select_for
+    from edgeprof.fit.records import read_records
     from edgeprof.fit.select import select
     from edgeprof.report.steps import write_steps
     from edgeprof.store import Store, now
 
-    with Store(db) as store:
-        measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
-    name = out.stem if out else db.stem
-    selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
+    if table is not None and steps is not None:
+        raise SpecError("--steps draws what a sweep measured, not a table", "leave one of them out")
+    name = out.stem if out else (table or db).name.partition(".")[0]
+    if table is not None:
+        selection = select_for(read_records(table, target, where or []), form, name=name, date=now())
+    else:
+        with Store(db) as store:
+            measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
+        selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
     best = selection.fit
     if out is not None:
         write_law(best.law, out)
@@ -66,5 +86,6 @@ def fit(
     if out is None:
         say("the law is not kept: give it a file with --out law.json")
     else:
-        print(f"  {out} written\n  try: edgeprof predict --law {out} --conv 2 --depth 20 --batch 32")
+        network = f"--table {table}" if table else "--conv 2 --depth 20 --batch 32"
+        print(f"  {out} written\n  try: edgeprof predict --law {out} {network}")
     return 0

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeprof.cli import options as o
 from edgeprof.cli.output import print_json, say
 from edgeprof.errors import SpecError
+
+if TYPE_CHECKING:
+    from edgeprof.fit.law import Law
 
 ASSUMED_BATCH = 1024
 
@@ -28,12 +34,20 @@ def predict(
     fc: o.Fc = None,
     neurons: o.Neurons = None,
     batch: o.Batch = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Predict every row of this CSV file instead: layers or networks, told by its columns."
+        ),
+    ] = None,
     level: Annotated[str, typer.Option(help="Level of the interval.")] = "90%",
     json_: o.Json = False,
 ) -> int:
     """Predict the latency of a network by a law: no board and no runtime are needed.
 
     Example: edgeprof predict --law gtx960-theano --conv 5 --fc 1 --batch 1024
+
+    Example: edgeprof predict --law law.json --table layers.csv
     """
     from edgeprof.fit.law import predict as predicted
     from edgeprof.fit.law import read_law
@@ -51,6 +65,10 @@ def predict(
         )
         | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
     )
+    if table is not None:
+        if knobs:
+            raise SpecError(f"--table and --{next(iter(knobs))} are two questions", "give one of them")
+        return _rows(read_law(law), table, o.percent(level), json_)
     batches = knobs.pop("batch", None)
     if batches is not None and (len(batches) != 1 or not isinstance(batches[0], int) or batches[0] < 1):
         raise SpecError(f"--batch {batch} is no batch", "give one whole number from 1")
@@ -79,6 +97,37 @@ def predict(
         return 0
     _show(found, found_law.name)
     return 0
+
+
+def _rows(law: Law, table: Path, level: float, json_: bool) -> int:
+    from edgeprof.fit.record_law import predict_records
+    from edgeprof.fit.records import read_records
+
+    rows = read_records(table).rows
+    found = predict_records(law, rows, level)
+    if json_:
+        print_json(
+            {
+                "latency_ms": [p.latency_ms for p in found],
+                "interval_ms": [p.interval_ms for p in found],
+                "level": level if law.conformal else None,
+                "in_domain": [not p.outside for p in found],
+                "law": law.name,
+            }
+        )
+        return 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*rows[0].values, "latency_ms", "low_ms", "high_ms", "in_domain"])
+    for row, p in zip(rows, found, strict=True):
+        low, high = p.interval_ms or (None, None)
+        writer.writerow(
+            [*row.values.values(), *(_digits(v) for v in (p.latency_ms, low, high)), not p.outside]
+        )
+    return 0
+
+
+def _digits(ms: float | None) -> str:
+    return "" if ms is None else f"{ms:.5g}"
 
 
 def _show(found: Any, law: str) -> None:

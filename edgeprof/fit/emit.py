@@ -53,7 +53,7 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
     lines += [*_hanging("  valid for  ", valid_for(law))]
     for head, step in zip(["  steps      ", *[" " * 13] * len(law.steps)], steps(law), strict=False):
         lines += _hanging(head, step)
-    if law.kernel_rules.lines():
+    if law.kernel_rules.lines() and not law.table:
         lines += _hanging("  rules      ", "; ".join(_own_rules(law)))
     for note in notes(law):
         lines += _hanging("  note       ", note)
@@ -62,6 +62,9 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
 
 def headline(law: Law) -> list[str]:
     """Board, runtime, and what was measured."""
+    if law.table:
+        rows = f"{law.table.get('rows')} rows of {law.table.get('signature')}"
+        return _hanging("", f"{law.board} · {law.table.get('file')}, {law.table.get('target')} · {rows}")
     machine = law.machine.get("model", "")
     threads = f", {law.threads} thread{'s' if law.threads != 1 else ''}" if law.threads else ""
     noise = f", noise {law.noise_pct:.1f} %" if law.noise_pct is not None else ""
@@ -78,6 +81,8 @@ def headline(law: Law) -> list[str]:
 def formula(law: Law) -> list[str]:
     """The sum, one group of kernels a paragraph, with its part of the time of the networks seen."""
     per = "ms per tile =" if law.unit == "tile" else "ms per tile = 1/B × ( ms per run of B tiles:"
+    if law.table:
+        per = "ms ="
     lines = [f"  {per:<70} share" if _shares(law) else f"  {per}"]
     small = [g for g in law.groups if g.share is not None and g.share < SMALL_SHARE and law.scope == "kernel"]
     for group in law.groups:
@@ -89,7 +94,7 @@ def formula(law: Law) -> list[str]:
         names = ", ".join(g.name for g in small)
         lines += _with_share(_hanging("    ", f"{names}: see the law's file"), share)
     overhead = " + ".join(_term(t, (*NET_VARIABLES,)) for t in law.overhead if t.coefficient > 0) or "0"
-    lines.append(f"    {'overhead':<14} {overhead}{'' if law.unit == 'tile' else '  )'}")
+    lines.append(f"    {'overhead':<14} {overhead}{'' if law.unit == 'tile' or law.table else '  )'}")
     return lines
 
 
@@ -126,7 +131,15 @@ def _group_lines(law: Law, group: LawGroup) -> list[str]:
     lines = _sum_lines(head if len(head) <= 20 else f"    {group.name} ", terms)
     if law.scope == "kernel" and len(head) > 20:
         lines = [f"    {group.name}", *_sum_lines(" " * 8, terms)]
+    if law.table and (asked := _branch(law, group)):
+        lines = [*_hanging(f"    {group.name:<14} if ", asked), *_sum_lines(" " * 19, terms)]
     return _with_share(lines, group.share)
+
+
+def _branch(law: Law, group: LawGroup) -> str:
+    """What leads to a group of one kind: ``R < 64, M ≥ 128``."""
+    leaves = (path for rule in law.kernel_rules.operators.values() for path in rule.paths())
+    return next((text for leaf, text in leaves if (leaf.kind,) == group.kinds), "")
 
 
 def _sum_lines(head: str, terms: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ from edgeprof.fit.validate import Row, Scores, judge, score
 from edgeprof.timing.measurement import Measurement
 
 FOLDS = 10
+MANY = 1000  # networks of which one more or less does not move an interval
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def fit_law(
     everything = np.arange(len(examples))
     law = _assemble(examples, form, tables, constants, everything)
     rows = _held_out_rows(examples, form, tables, constants, seed) if cross_validate else []
-    cv = score(_with_intervals(rows), LEVEL) if rows else None
-    held_out = _held_out(cv.rows) if cv else []
+    cv = score(with_intervals(rows), LEVEL) if rows else None
+    held_out = log_errors(cv.rows) if cv else []
     law = law.model_copy(
         update={
             "name": name,
@@ -72,7 +73,7 @@ def fit_law(
             "sweeps": tuple(sweeps),
             "family": _family(sweeps, law.domain),
             "date": date,
-            "scores": _scores(cv),
+            "scores": scores_of(cv),
             "noise_pct": noise_pct(examples),
             "steps": tuple(quantum for one in evidence_of(examples) for quantum in one.found),
             "about": form.about,
@@ -257,8 +258,13 @@ def _held_out_rows(
 def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[Table]:
     """What ``form`` is fitted on: kernels, or totals where none were measured.
 
-    :raises FitError: a form of kernels, and none were measured.
+    :raises FitError: a form of kernels, and none were measured; a form that needs constants which are not known.
     """
+    if unknown := sorted(form.constants - constants.keys()):
+        raise FitError(
+            f"form '{form.name}' needs {', '.join(unknown)}, which is not known of this machine",
+            "use another form: edgeprof list forms",
+        )
     tables = tables_of(examples, form, constants)
     if not tables and form.scope == "net":
         tables = [totals_table(examples, form, constants)]
@@ -270,26 +276,28 @@ def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, flo
     return tables
 
 
-def _held_out(rows: Sequence[Row]) -> list[tuple[float, float]]:
+def log_errors(rows: Sequence[Row]) -> list[tuple[float, float]]:
     """Predicted latency (ms) and log error of networks held out."""
     return [(r.predicted_ms, math.log(r.measured_ms / r.predicted_ms)) for r in rows]
 
 
-def _with_intervals(rows: Sequence[Row]) -> list[Row]:
-    """Rows with the interval that the errors of the other rows give."""
+def with_intervals(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the interval that the errors of the other rows give; of all rows where they are many."""
     if len(rows) < 2:
         return list(rows)
-    held_out = _held_out(rows)
+    held_out = log_errors(rows)
     parted_ms = parted(held_out)
+    together = strata(held_out, parted_ms)
+    few = len(rows) <= MANY
     found = []
     for i, row in enumerate(rows):
-        others = strata([*held_out[:i], *held_out[i + 1 :]], parted_ms)
+        others = strata([*held_out[:i], *held_out[i + 1 :]], parted_ms) if few else together
         ratio = math.exp(float(half_widths(others, np.array(row.predicted_ms), LEVEL)))
         found.append(replace(row, low_ms=row.predicted_ms / ratio, high_ms=row.predicted_ms * ratio))
     return found
 
 
-def _scores(cv: Scores | None) -> dict[str, Any]:
+def scores_of(cv: Scores | None) -> dict[str, Any]:
     if cv is None:
         return {}
     return {

@@ -6,22 +6,24 @@ scope ``net`` has terms in NetSpec's own variables, and each group is the sum ov
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edgeprof import catalogue
 from edgeprof.errors import SpecError
 from edgeprof.fit.expressions import Expression, as_text, parse
+from edgeprof.fit.rules import FEATURES
 from edgeprof.nets.spec import first_problem
 
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
-# V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache. Z bytes that the run of the whole network touches,
-# and cold, the part of them that has left the last cache by the next run.
-CONSTANTS = ("V", "T", "L1", "L2", "L3")
+# V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache, Q blocks of work that run at once. Z bytes that the
+# run of the whole network touches, and cold, the part of them that has left the last cache by the next run.
+CONSTANTS = ("V", "T", "L1", "L2", "L3", "Q")
 KERNEL_VARIABLES = (
     "B",
     "C",
@@ -47,17 +49,32 @@ KERNEL_VARIABLES = (
 # run.
 NET_VARIABLES = ("t", "D", "C", "N", "F", "K", "B", "k", *CONSTANTS)
 
+RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+MAX_SEARCHED = 10_000
+
 Term = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
 class Group(BaseModel):
-    """Kernels priced alike: ``kinds`` are shell patterns of kernel kinds, ``terms`` what a kernel's time is made of."""
+    """Kernels priced alike: ``kinds`` are shell patterns of kernel kinds, ``terms`` what a kernel's time is made of.
+
+    ``ask`` names dimensions, or products such as ``B*H*W``, by which a fit to single operators may part the kernels.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
     kinds: tuple[str, ...]
     terms: Annotated[tuple[Term, ...], Field(min_length=1, max_length=64)]
+    ask: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+
+    @field_validator("ask")
+    @classmethod
+    def _known(cls, ask: tuple[str, ...]) -> tuple[str, ...]:
+        for text in ask:
+            if not set(text.split("*")) <= set(FEATURES):
+                raise ValueError(f"{text!r} is no dimension or product of dimensions ({', '.join(FEATURES)})")
+        return ask
 
     def covers(self, kind: str) -> bool:
         """True where a kernel of ``kind`` belongs to this group."""
@@ -66,6 +83,7 @@ class Group(BaseModel):
 
 class Form(BaseModel):
     """A form file. ``define`` names pieces that terms use; they are expressions too, each may use those before it.
+    ``search`` has constants that a fit finds, each as a range of whole numbers, ``4..160``.
 
     ``unit`` says what the coefficients are per: a ``run`` (one batch) or a ``tile``; ``terms`` whether all of them are
     kept, or those that the data ask for.
@@ -79,6 +97,7 @@ class Form(BaseModel):
     scope: Literal["kernel", "net"]
     unit: Literal["run", "tile"] = "run"
     terms: Literal["all", "needed"] = "all"
+    search: Mapping[str, str] = {}
     define: Mapping[str, str] = {}
     group: Annotated[tuple[Group, ...], Field(min_length=1, max_length=64)]
     overhead: tuple[Term, ...] = ("1",)
@@ -90,6 +109,31 @@ class Form(BaseModel):
         for term in self.overhead:
             parse(term, NET_VARIABLES)
         assert self.expressions is not None
+
+    @field_validator("search")
+    @classmethod
+    def _ranges(cls, search: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in search.items():
+            found = RANGE.fullmatch(text)
+            if name not in CONSTANTS or not found or not 0 < int(found[1]) < int(found[2]) <= MAX_SEARCHED:
+                raise ValueError(
+                    f"{name} = {text!r}: write a range, 4..160, of one of {', '.join(CONSTANTS)}"
+                )
+        return search
+
+    def candidates(self, name: str) -> range:
+        """The values that a fit tries for a constant of ``search``."""
+        low, high = self.search[name].split("..")
+        return range(int(low), int(high) + 1)
+
+    @property
+    def constants(self) -> frozenset[str]:
+        """Constants that the form's terms use."""
+        used = {n for terms in self.expressions.values() for t in terms for n in t.names}
+        for name, expression in reversed(list(self.definitions.items())):
+            if name in used:
+                used |= expression.names
+        return frozenset(used & set(CONSTANTS)) | ({"L3"} if "cold" in used else set())
 
     @property
     def variables(self) -> tuple[str, ...]:

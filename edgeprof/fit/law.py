@@ -22,7 +22,7 @@ from edgeprof.fit.forms import NET_VARIABLES, Form, Group
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.rules import KernelRules, Planned, Rule
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.operators import Operator, net_operators
 from edgeprof.nets.spec import NetSpec, first_problem, shown
 
 VERSION = 1
@@ -60,7 +60,8 @@ class Law(BaseModel):
     """A law file. Coefficients are in ms per ``unit`` (``run`` or ``tile``). ``domain`` has per knob the least and
     greatest value seen, or the choices; ``conformal`` the predicted latency (ms) and log error of every network held
     out, ``parted_ms`` the latency that parts them in two strata; ``seen`` a short name of every network that the law
-    was fitted on; ``steps`` the blocks that kernels work in, where the data vary a dimension in small steps."""
+    was fitted on; ``steps`` the blocks that kernels work in, where the data vary a dimension in small steps; ``table``,
+    of a law from somebody else's table, its file, signature, target and rows (the domain is then over its columns)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,6 +97,7 @@ class Law(BaseModel):
     date: str = ""
     source: str = ""
     warnings: tuple[str, ...] = ()
+    table: Mapping[str, Any] = {}
 
     @field_validator("domain")
     @classmethod
@@ -243,7 +245,9 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
 
 def group_prices(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
     """What each network's kernels cost by ``law``, the overhead apart."""
-    return _by_kernel(law, nets) if law.scope == "kernel" else _by_net(law, nets)
+    if law.scope == "kernel":
+        return operator_prices(law, [net_operators(net, batch) for net, batch in nets])
+    return _by_net(law, nets)
 
 
 def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
@@ -261,10 +265,11 @@ def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPr
     return found
 
 
-def _by_kernel(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
-    """The kernels that the law's rules expect, each priced by its group; averaged where the rules are not sure."""
+def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[KernelPrice]]:
+    """For each run of operators the kernels that the law's rules expect, each priced by its group; averaged where the
+    rules are not sure. For a law of kernels."""
     form = law.as_form
-    plans = [law.kernel_rules.plan(net_operators(net, batch)) for net, batch in nets]
+    plans = [law.kernel_rules.plan(run) for run in runs]
     by_group: dict[str, list[tuple[int, int, float, Planned]]] = {}
     for i, plan in enumerate(plans):
         for j, kernel in enumerate(plan):
@@ -317,8 +322,13 @@ def domain_of(nets: Sequence[tuple[NetSpec, int]]) -> dict[str, tuple[Any, ...]]
 
 def outside(law: Law, net: NetSpec, batch: int) -> tuple[Mapping[str, Any], ...]:
     """What of a network is out of the law's domain: knob, value, and what was seen."""
+    return strange(law, knobs(net, batch))
+
+
+def strange(law: Law, values_of: Mapping[str, Sequence[Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Which of these values of knobs are out of the law's domain."""
     found: list[Mapping[str, Any]] = []
-    for knob, values in knobs(net, batch).items():
+    for knob, values in values_of.items():
         seen = law.domain.get(knob)
         if seen is None:
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -31,7 +31,8 @@ class Rule:
     """A decision: a leaf has ``kind``, how often that was ``seen``, and the ``others`` seen with it, how often; else it
     is a question with two answers.
 
-    ``ask`` is (feature, test, value), test one of ``<`` (number), ``%`` (multiple of) or ``=`` (word).
+    ``ask`` is (feature, test, value), test one of ``<`` (number), ``%`` (multiple of) or ``=`` (word); the feature may
+    be a product, ``C*M``.
     """
 
     kind: str = ""
@@ -61,11 +62,29 @@ class Rule:
         if self.ask is None or self.yes is None or self.no is None:
             return self.kind
         name, test, value = self.ask
+        name = name.replace("*", "·")
         asked = {"<": f"{name} < {value}", "%": f"{name} a multiple of {value}", "=": f"{name} is {value}"}[
             test
         ]
         yes = f"({self.yes.text()})" if self.yes.ask else self.yes.text()
         return f"{yes} if {asked}, else {self.no.text()}"
+
+    def paths(self) -> Iterator[tuple[Rule, str]]:
+        """Each leaf with what leads to it: ``C < 16, M ≥ 64``."""
+        if self.ask is None:
+            yield self, ""
+            return
+        assert self.yes and self.no
+        name, test, value = self.ask
+        name = name.replace("*", "·")
+        yes, no = {
+            "<": (f"{name} < {value}", f"{name} ≥ {value}"),
+            "%": (f"{name} a multiple of {value}", f"{name} no multiple of {value}"),
+            "=": (f"{name} is {value}", f"{name} is not {value}"),
+        }[test]
+        for side, text in ((self.yes, yes), (self.no, no)):
+            for leaf, further in side.paths():
+                yield leaf, f"{text}, {further}" if further else text
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a law's file."""
@@ -167,12 +186,20 @@ class KernelRules:
 def holds(ask: tuple[str, str, Any], facts: Mapping[str, Any]) -> bool:
     """The answer to a question; what is not known is answered with no."""
     name, test, value = ask
-    fact = facts.get(name)
+    fact = fact_of(name, facts)
     if fact is None:
         return False
     if test == "=":
         return bool(fact == value)
     return bool(fact < value) if test == "<" else fact % value == 0
+
+
+def fact_of(name: str, facts: Mapping[str, Any]) -> Any:
+    """A fact, or a product of several such as ``C*M``; None where it is not known."""
+    if name in facts or "*" not in name:
+        return facts.get(name)
+    parts = [facts.get(part) for part in name.split("*")]
+    return None if None in parts else math.prod(parts)
 
 
 def operator_facts(op: Operator, made: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,15 @@ def select(measurements: Sequence[Measurement], form: str, seed: int = 0, **sett
             trouble = error
     if not fits:
         raise trouble or FitError("there is no form to fit", "edgeprof list forms")
+    chosen = simplest(fits)
+    several = len(chosen.candidates) > 1
+    nested = _nested(measurements, [read_form(name) for name in names], seed) if several else None
+    return replace(chosen, nested_mape_pct=nested)
+
+
+def simplest(fits: Sequence[Fit]) -> Selection:
+    """The fit with the fewest terms of those whose error on what was held out is within one standard error of the
+    least; the first where none has been scored."""
     scored = [f for f in fits if f.cv is not None]
     if not scored:
         return Selection(fits[0], (), None)
@@ -70,8 +79,7 @@ def select(measurements: Sequence[Measurement], form: str, seed: int = 0, **sett
         Candidate(f.law.form, kept, *_mape(e), chosen=f is scored[chosen])
         for f, kept, e in zip(scored, terms, errors, strict=True)
     ]
-    nested = _nested(measurements, [read_form(name) for name in names], seed) if len(scored) > 1 else None
-    return Selection(scored[chosen], tuple(sorted(candidates, key=lambda c: c.mape_pct)), nested)
+    return Selection(scored[chosen], tuple(sorted(candidates, key=lambda c: c.mape_pct)), None)
 
 
 def _terms(law: Law) -> int:

@@ -32,12 +32,12 @@ def with_errors(
         if table is None:
             found.append(group)
             continue
-        terms, covariance = _judge(group.terms, table, owners, form, seed)
+        terms, covariance = judged(group.terms, table, owners, form, seed)
         found.append(group.model_copy(update={"terms": terms, "covariance": covariance}))
     return tuple(found)
 
 
-def _judge(
+def judged(
     terms: Sequence[Term], table: Table, owners: NDArray[np.int64], form: Form, seed: int
 ) -> tuple[tuple[Term, ...], tuple[tuple[float, ...], ...]]:
     """Terms with standard errors and notes, and their covariance; neither where too few networks have the kernel."""
@@ -69,9 +69,9 @@ def _merged(
 ) -> tuple[LawGroup, ...]:
     flat = [t for g in groups for t in g.terms]
     extra = [Term(text=t, coefficient=0.0) for t in table.group.terms[len(flat) :]]
-    judged, _ = _judge([*flat, *extra], table, owners, form, seed)
+    flat_judged, _ = judged([*flat, *extra], table, owners, form, seed)
     found, start = [], 0
     for group in groups:
-        found.append(group.model_copy(update={"terms": judged[start : start + len(group.terms)]}))
+        found.append(group.model_copy(update={"terms": flat_judged[start : start + len(group.terms)]}))
         start += len(group.terms)
     return tuple(found)

@@ -128,3 +128,26 @@ def test_refusals(refused: Callable[..., tuple[str, str]], rehearsed: Path) -> N
     assert refused("fit", "--db", "r.db", "--form", "eq13", "--out", "no/law.json")[0].startswith(
         "cannot write"
     )
+
+
+def test_a_table(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], refused: Callable[..., Any]
+) -> None:
+    table = str(Path(__file__).resolve().parents[1] / "data" / "latency" / "linear.csv")
+    where = ["--where", "device=Tesla V100-PCIE-32GB"]
+    found = edgeprof_json("fit", "--table", table, "--target", "latency_ms", *where, "--out", "v100.json")
+    assert found.keys() == {"law", "cv", "forms", "nested_mape_pct", "out"}
+    assert found["law"]["board"] == "Tesla V100-PCIE-32GB"
+    assert found["cv"]["mape_pct"] < 15
+    told = edgeprof_json("predict", "--law", "v100.json", "--table", table)
+    assert told["law"] == "v100"
+    assert len(told["latency_ms"]) == len(Path(table).read_text("utf-8").splitlines()) - 1
+    status, out, err = edgeprof("predict", "--law", "v100.json", "--table", table)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "b,m,n,k,latency_ms,low_ms,high_ms,in_domain"
+    assert float(out.splitlines()[1].split(",")[4]) == pytest.approx(told["latency_ms"][0], rel=1e-4)
+    assert refused("fit", "--table", table)[0].startswith("linear.csv is of 2 devices")
+    assert refused("predict", "--law", "v100.json", "--table", table, "--conv", "2")[0].startswith(
+        "--table and"
+    )
+    assert refused("fit", "--table", "none.csv")[0] == "no table none.csv"

@@ -181,3 +181,16 @@ def test_no_form_ends_in_a_traceback(key: str, value: Any) -> None:
     else:
         return
     assert refusal.hint
+
+
+def test_questions_and_searches() -> None:
+    form = read_form("gpu")
+    assert form.constants == {"Q"}
+    assert form.candidates("Q")[0] == 4
+    group = SMALL["group"][0]
+    for wrong in ("V", "C+M", "C**2", ""):
+        with pytest.raises(SpecError, match="no dimension or product"):
+            parse_form({**SMALL, "group": [{**group, "ask": [wrong]}]}, "x")
+    for search in ({"Q": "4"}, {"Q": "9..4"}, {"B": "1..4"}, {"Q": "1..99999"}):
+        with pytest.raises(SpecError, match="write a range"):
+            parse_form({**SMALL, "search": search}, "x")

@@ -1,0 +1,385 @@
+"""Records × form → law, and a law's predictions for records.
+
+Where every record is one operator, the operators of a type are parted in branches, each with coefficients of its own
+(:mod:`edgeprof.fit.branches`); where records are whole networks, all terms are fitted at once on the sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprof import catalogue
+from edgeprof.errors import DomainError, EdgeprofError, FitError
+from edgeprof.fit.branches import branch, left_over, made_linear
+from edgeprof.fit.expressions import parse
+from edgeprof.fit.features import columns, design
+from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_intervals
+from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form
+from edgeprof.fit.intervals import parted, widening
+from edgeprof.fit.law import LEVEL, KernelPrice, Law, LawGroup, Term, operator_prices, strange
+from edgeprof.fit.records import BATCHES, Record, Records
+from edgeprof.fit.regress import fit_log, fit_short
+from edgeprof.fit.rules import Rule, fact_of
+from edgeprof.fit.select import Selection, simplest
+from edgeprof.fit.tables import Table
+from edgeprof.fit.uncertainty import judged
+from edgeprof.fit.validate import Row, Scores, score
+
+FEWEST = 10  # records that a law is fitted on
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RecordPrediction:
+    """What a law says of one record; times in ms per run."""
+
+    latency_ms: float
+    kernels: tuple[KernelPrice, ...]
+    interval_ms: tuple[float, float] | None
+    outside: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Kernels priced alike: their kind, what they are fitted on, and the coefficients."""
+
+    group: Group
+    kind: str
+    table: Table
+    coefficients: Vector
+
+
+def fit_records(
+    records: Records,
+    form: Form,
+    *,
+    name: str = "law",
+    date: str = "",
+    cross_validate: bool = True,
+    errors: bool = True,
+    seed: int = 0,
+) -> Fit:
+    """A law of ``form``, with scores by cross-validation: all records of a layer or network are held out together.
+
+    :raises FitError: too few records, or a form that is not of kernels or needs constants of a machine.
+    """
+    rows = records.rows
+    if form.scope != "kernel":
+        raise FitError(
+            f"form '{form.name}' is in the variables of a network, which a table does not have",
+            "use a form of kernels: --form gpu",
+        )
+    unknown = sorted(form.constants - form.search.keys())
+    if unknown:
+        raise FitError(
+            f"form '{form.name}' needs {', '.join(unknown)} of the machine, which a table does not tell",
+            "use a form without them: --form gpu",
+        )
+    if len(rows) < FEWEST:
+        raise FitError(f"{len(rows)} rows are too few for a law", f"give a table with {FEWEST} or more")
+    constants = searched(rows, form)
+    law, parts = _assemble(records, rows, form, constants)
+    cv = _cross_validate(records, form, constants, seed) if cross_validate else None
+    held_out = log_errors(cv.rows) if cv else []
+    law = law.model_copy(
+        update={
+            "name": name,
+            "groups": _with_errors(law.groups, parts, form, seed) if errors else law.groups,
+            "conformal": tuple(held_out),
+            "parted_ms": parted(held_out),
+            "date": date,
+            "scores": scores_of(cv),
+            "about": form.about,
+        }
+    )
+    return Fit(Law(**law.model_dump()), cv)
+
+
+def predict_records(law: Law, rows: Sequence[Record], level: float = LEVEL) -> list[RecordPrediction]:
+    """The latency of every record by ``law``.
+
+    :raises DomainError: the law is of whole networks, or gives no time.
+    """
+    if law.scope != "kernel":
+        raise DomainError(f"law '{law.name}' is of whole networks", "a table needs a law of kernels")
+    prices = operator_prices(law, [r.operators for r in rows])
+    fixed = _fixed([t.text for t in law.overhead], rows, [len(p) for p in prices], law.constants)
+    overhead = fixed @ np.array([t.coefficient for t in law.overhead])
+    found = []
+    for row, kernels, extra in zip(rows, prices, overhead, strict=True):
+        latency = math.fsum([float(extra), *(k.ms for k in kernels)])
+        if not 0 < latency < math.inf:
+            raise DomainError(
+                f"line {row.line}: law '{law.name}' gives no time", "fit it on a table of such rows"
+            )
+        odd = strange(law, {k: (v,) for k, v in row.values.items()}) if law.table else ()
+        interval = law.interval(latency, level, widening(odd))
+        found.append(RecordPrediction(latency, tuple(kernels), interval, odd))
+    return found
+
+
+def searched(rows: Sequence[Record], form: Form) -> dict[str, float]:
+    """The constants of the form's search, each with the value that leaves least error."""
+    found = {name: float(form.candidates(name)[len(form.candidates(name)) // 2]) for name in form.search}
+    for name in form.search:
+        linear = [made_linear(t.x, t.y, fit_log(t.x, t.y)) for t in _tables(rows, form, found)]
+        errors = []
+        for value in form.candidates(name):
+            tables = _tables(rows, form, {**found, name: float(value)})
+            errors.append(sum(left_over(t.x, own) for t, own in zip(tables, linear, strict=True)))
+        found[name] = float(form.candidates(name)[int(np.argmin(errors))])
+    return found
+
+
+# --- what is fitted
+
+
+def _single(rows: Sequence[Record]) -> bool:
+    return all(len(r.operators) == 1 for r in rows)
+
+
+def _tables(rows: Sequence[Record], form: Form, constants: Mapping[str, float]) -> list[Table]:
+    """One table per type of operator where every record is one operator; else one table of sums."""
+    if not _single(rows):
+        return [_sums(rows, form, constants)]
+    found = []
+    for op_type in dict.fromkeys(r.operators[0].op_type for r in rows):
+        group = _group(form, op_type)
+        own = np.array([i for i, r in enumerate(rows) if r.operators[0].op_type == op_type])
+        x = _design(form, group, [rows[i].operators[0].dims for i in own], constants)
+        y = np.array([rows[i].latency_ms for i in own], np.float64)
+        named = group.model_copy(update={"name": op_type})
+        found.append(Table(named, x, y, np.ones(len(own)), own))
+    return found
+
+
+def _group(form: Form, op_type: str) -> Group:
+    group = form.group_of(op_type)
+    if group is None:
+        raise FitError(f"form '{form.name}' has no group for {op_type}", "add one, or use --form gpu")
+    return group
+
+
+def _design(
+    form: Form, group: Group, dims: Sequence[Mapping[str, float]], constants: Mapping[str, float]
+) -> Matrix:
+    return design(form.expressions[group.name], form.definitions, columns(dims, constants), len(dims))
+
+
+def _sums(rows: Sequence[Record], form: Form, constants: Mapping[str, float]) -> Table:
+    """All terms of the form's groups and overhead, summed over the operators of each record."""
+    by_group: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
+    for i, row in enumerate(rows):
+        for op in row.operators:
+            by_group.setdefault(_group(form, op.op_type).name, []).append((i, op.dims))
+    parts = []
+    for group in form.group:
+        x = np.zeros((len(rows), len(group.terms)))
+        if group.name in by_group:
+            owners, dims = zip(*by_group[group.name], strict=True)
+            np.add.at(x, np.array(owners), _design(form, group, dims, constants))
+        parts.append(x)
+    parts.append(_fixed(form.overhead, rows, [len(r.operators) for r in rows], constants))
+    y = np.array([r.latency_ms for r in rows], np.float64)
+    terms = (*(t for g in form.group for t in g.terms), *form.overhead)
+    everything = Group(name="total", kinds=(), terms=terms[:1])
+    return Table(everything, np.hstack(parts), y, np.ones(len(rows)), np.arange(len(rows)))
+
+
+def _fixed(
+    terms: Sequence[str], rows: Sequence[Record], kernels: Sequence[int], constants: Mapping[str, float]
+) -> Matrix:
+    """Terms of the overhead, for records of so many kernels."""
+    read = [parse(t, NET_VARIABLES) for t in terms]
+    known = {"k", "B", *constants}
+    if unknown := sorted(set().union(*(t.names for t in read)) - known) if read else []:
+        raise DomainError(
+            f"the overhead is in {', '.join(unknown)} of a network, which a table does not have",
+            "use a form or law whose overhead is in k and B",
+        )
+    values = [
+        {"k": float(count), "B": float(r.operators[0].dims.get("B", 1))}
+        for r, count in zip(rows, kernels, strict=True)
+    ]
+    return design(read, {}, columns(values, constants), len(rows))
+
+
+# --- law
+
+
+def _assemble(
+    records: Records, rows: Sequence[Record], form: Form, constants: Mapping[str, float]
+) -> tuple[Law, list[_Part]]:
+    """The law fitted on ``rows``, without errors and scores, and what each of its groups was fitted on."""
+    tables = _tables(rows, form, constants)
+    rules: dict[str, Rule] = {}
+    overhead = np.zeros(len(form.overhead))
+    if _single(rows):
+        parts = [part for table in tables for part in _parted(table, rows, form, rules)]
+    else:
+        parts, overhead = _on_sums(tables[0], form)
+    law = Law(
+        name=form.name,
+        board=records.device or records.source.partition(".")[0],
+        backend="table",
+        runtime=records.source,
+        launch="",
+        form=form.name,
+        scope="kernel",
+        unit="run",
+        define=dict(form.define),
+        groups=tuple(_law_group(part, len(rows)) for part in parts),
+        overhead=tuple(
+            Term(text=t, coefficient=float(c)) for t, c in zip(form.overhead, overhead, strict=True)
+        ),
+        rules={"operators": {k: r.as_dict() for k, r in rules.items()}},
+        constants=dict(constants),
+        domain=domain_of_rows(rows),
+        networks=len({r.key for r in rows}),
+        table={
+            "file": records.source,
+            "signature": records.signature.name,
+            "target": records.target,
+            "where": dict(records.where or {}),
+            "rows": len(rows),
+        },
+    )
+    return law, parts
+
+
+def _parted(table: Table, rows: Sequence[Record], form: Form, rules: dict[str, Rule]) -> list[_Part]:
+    """The branches of one type of operator; their rule goes into ``rules``."""
+    op_type = table.group.name
+    group = _group(form, op_type)
+    dims = [rows[i].operators[0].dims for i in table.owner]
+    facts = {
+        name: np.array([fact_of(name, d) for d in dims], np.float64)
+        for name in group.ask
+        if all(fact_of(name, d) is not None for d in dims)
+    }
+    found = branch(table.x, table.y, facts, op_type)
+    if found.rule.ask is None:
+        return [_Part(group, "", table, found.coefficients[op_type])]
+    for kind in (op_type, *group.kinds):
+        if kind.isidentifier():
+            rules.setdefault(kind, found.rule)
+    kinds = np.array([found.rule.decide(d).kind for d in dims])
+    parts = []
+    for kind, coefficients in found.coefficients.items():
+        own = kinds == kind
+        part = Table(table.group, table.x[own], table.y[own], table.weight[own], table.owner[own])
+        parts.append(_Part(group, kind, part, coefficients))
+    return parts
+
+
+def _on_sums(table: Table, form: Form) -> tuple[list[_Part], Vector]:
+    """The groups and the overhead, fitted together on whole networks."""
+    fit = fit_short if form.terms == "needed" else fit_log
+    coefficients = fit(table.x, table.y)
+    parts, start = [], 0
+    for group in form.group:
+        own = slice(start, start + len(group.terms))
+        start = own.stop
+        if (table.x[:, own] > 0).any():
+            part = replace(table, x=table.x[:, own])
+            parts.append(_Part(group, "", part, coefficients[own]))
+    return parts, coefficients[start:]
+
+
+def _law_group(part: _Part, records: int) -> LawGroup:
+    """The terms that a part needs, all of them where none is."""
+    kept = _kept(part)
+    terms = [Term(text=part.group.terms[j], coefficient=float(part.coefficients[j])) for j in kept]
+    return LawGroup(
+        name=part.kind or part.group.name,
+        kinds=(part.kind,) if part.kind else part.group.kinds,
+        terms=tuple(terms),
+        share=len(part.table.y) / records,
+    )
+
+
+def _kept(part: _Part) -> list[int]:
+    kept = np.flatnonzero(part.coefficients).tolist()
+    return kept or list(range(len(part.coefficients)))
+
+
+def _with_errors(
+    groups: Sequence[LawGroup], parts: Sequence[_Part], form: Form, seed: int
+) -> tuple[LawGroup, ...]:
+    """Groups with standard errors by resampling records; not where groups were fitted together."""
+    found = []
+    for group, part in zip(groups, parts, strict=True):
+        kept = _kept(part)
+        table = replace(part.table, x=part.table.x[:, kept], owner=np.arange(len(part.table.y)))
+        terms, covariance = judged(group.terms, table, table.owner, form, seed)
+        found.append(group.model_copy(update={"terms": terms, "covariance": covariance}))
+    return tuple(found)
+
+
+def domain_of_rows(rows: Sequence[Record]) -> dict[str, tuple[Any, ...]]:
+    """Per column of numbers the least and greatest value; for padding those seen."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, value in rows[0].values.items():
+        if isinstance(value, int):
+            seen = sorted({row.values[name] for row in rows})
+            found[name] = tuple(seen) if name == "padding" else (seen[0], seen[-1])
+    return found
+
+
+def _cross_validate(records: Records, form: Form, constants: Mapping[str, float], seed: int) -> Scores | None:
+    numbers: dict[Any, int] = {}
+    owners = np.array([numbers.setdefault(r.key, len(numbers)) for r in records.rows])
+    folds = min(FOLDS, len(numbers))
+    if folds < 3:
+        return None
+    fold = np.random.default_rng(seed).permutation(len(numbers)) % folds
+    rows: list[Row] = []
+    for f in range(folds):
+        train, held = (
+            [r for r, own in zip(records.rows, fold[owners] == f, strict=True) if own is side]
+            for side in (np.False_, np.True_)
+        )
+        law, _ = _assemble(records, train, form, constants)
+        rows.extend(judged_rows(Law(**law.model_dump()), held))
+    return score(with_intervals(rows), LEVEL)
+
+
+def judged_rows(law: Law, rows: Sequence[Record]) -> list[Row]:
+    """Measured against predicted."""
+    return [
+        Row(
+            net=", ".join(f"{k} {v}" for k, v in row.values.items()),
+            batch=next((row.values[b] for b in BATCHES if b in row.values), 1),
+            measured_ms=row.latency_ms or math.nan,
+            predicted_ms=p.latency_ms,
+            low_ms=None,
+            high_ms=None,
+        )
+        for row, p in zip(rows, predict_records(law, rows), strict=True)
+    ]
+
+
+def select_for(records: Records, form: str, **settings: Any) -> Selection:
+    """The law of the form called ``form``; for ``auto``, of the simplest of the catalogue's forms that a table can be
+    fitted with (:func:`edgeprof.fit.select.simplest`).
+
+    :raises FitError: none of them can be fitted.
+    """
+    names = [form] if form != "auto" else [str(entry.path) for entry in catalogue.entries("forms")]
+    fits: list[Fit] = []
+    trouble: EdgeprofError | None = None
+    for name in names:
+        try:
+            fits.append(fit_records(records, read_form(name), **settings))
+        except (FitError, DomainError) as error:
+            trouble = error
+    if not fits:
+        raise trouble or FitError("there is no form to fit", "edgeprof list forms")
+    return simplest(fits)
