@@ -271,10 +271,13 @@ def valid_for(law: Law) -> str:
 def steps(law: Law) -> list[str]:
     """The blocks that kernels work in; what shows none, in one line."""
     found = [q.sentence() for q in law.steps if q.pattern != "none"]
-    smooth = ", ".join(f"{q.kind} {q.words}" for q in law.steps if q.pattern == "none")
-    unseen = max((q.sees_from for q in law.steps if q.pattern == "none"), default=1)
-    blind = f" (those that divide {unseen} cannot be seen)" if unseen > 1 else ""
-    return [*found, *([f"no clear blocks{blind}: {smooth}"] if smooth else [])]
+    smooth = [q for q in law.steps if q.pattern == "none"]
+    if smooth:
+        seen = [f" (in steps of {q.sees_from})" if q.sees_from > 1 else "" for q in smooth]
+        what = ", ".join(f"{q.kind} {q.words}{step}" for q, step in zip(smooth, seen, strict=True))
+        blind = "; blocks that divide a step cannot be seen" if any(seen) else ""
+        found.append(f"no clear blocks: {what}{blind}")
+    return found
 
 
 def _own_rules(law: Law) -> list[str]:

@@ -37,6 +37,7 @@ KNOTS = 4
 CLEAR = 20.0  # by how much the criterion must be better
 ALIKE = 10.0  # quanta closer than this are not told apart
 MOST_ALIKE = 2  # more of them say nothing
+WHOLE = 0.85  # blocks whose first unit pays for more than this part are said to be paid for at once
 LEAST_EFFECT = 0.01  # root mean square of the difference from the smooth curve, in log time
 RESOLUTION = 0.003  # no log time is better known than this
 ITERATIONS = 12
@@ -50,7 +51,7 @@ class Quantum(BaseModel):
     cheaper). ``gain`` is the part of the loss about a smooth curve that the quantum explains, ``bic_difference`` by how
     much it beats that curve (a second quantum: the model with the first). ``alike`` are quanta that fit as well.
     ``sees_from`` is the step of the data; quanta that divide it cannot be seen. ``example``: a size just beyond a
-    block, the next multiple, the first one's cost over the second's. ``rows`` is the number of kernels looked at.
+    block and the next multiple. ``rows`` is the number of kernels looked at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +65,7 @@ class Quantum(BaseModel):
     bic_difference: Finite = 0.0
     alike: tuple[Count, ...] = ()
     sees_from: Count = 1
-    example: tuple[Count, Count, Finite] | None = None
+    example: tuple[Count, Count] | None = None
     rows: Count
 
     @property
@@ -94,10 +95,11 @@ class Quantum(BaseModel):
             found = f"multiples of {self.quantum}{others} are {change} than their neighbours"
             return f"{self.kind}, {self.words}: {found} {better}"
         shown = ""
-        if self.example:
-            size, full, cost = self.example
-            as_much = "as much as" if cost > 0.97 else f"{100 * cost:.0f} % of"
-            shown = f": {size} cost {as_much} {full}"
+        if self.effect < WHOLE:
+            first = self.effect + (1 - self.effect) / self.quantum
+            shown = f"; the first of a block costs {100 * first:.0f} % of it"
+        elif self.example:
+            shown = f": {self.example[0]} cost as much as {self.example[1]}"
         return f"{self.kind}: {self.words} come in blocks of {self.quantum}{others}{shown} {better}"
 
 
@@ -260,7 +262,7 @@ class _Trial:
             bic_difference=float(self.gains[best]),
             alike=alike,
             sees_from=step(self.series),
-            example=_example(self.series, self.models[best], quantum) if pattern == "blocks" else None,
+            example=_example(self.series, quantum) if pattern == "blocks" else None,
             rows=sum(weights),
         )
 
@@ -338,12 +340,11 @@ def _loss(residual: Array) -> Array:
     return np.asarray(np.sqrt(1 + (residual / SCALE) ** 2) - 1 + (RESOLUTION / SCALE) ** 2 / 2)
 
 
-def _example(series: Sequence[Series], model: Model, quantum: int) -> tuple[int, int, float] | None:
-    """The least measured size beyond a block, the next multiple, and the cost of the one over that of the other."""
-    longest = max(series, key=lambda s: len(np.unique(s.x)))
-    for size in np.unique(longest.x):
-        full = -(-int(size) // quantum) * quantum
-        if quantum < size <= full - quantum / 2 and full <= longest.x.max():
-            price = curve(longest, model, np.array([size, full], np.float64))
-            return int(size), full, float(price[0] / price[1])
+def _example(series: Sequence[Series], quantum: int) -> tuple[int, int] | None:
+    """The least measured size that is just beyond a block, and the next multiple, which is no longer than the data."""
+    sizes = np.unique(max(series, key=lambda s: len(np.unique(s.x))).x).tolist()
+    for size in sizes:
+        full = -(-size // quantum) * quantum
+        if quantum < size <= full - quantum / 2 and full <= sizes[-1]:
+            return size, full
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgeprof.fit.examples import Example
 NETWORK = "network"  # the kind of rows that are whole networks, where no kernel's dimensions are known
 LEAST_VALUES = 12  # a series has at least so many values of its dimension
 LEAST_MS = 0.002  # profilers count microseconds: shorter times have steps of their own
+LEAST_SHARE = 0.01  # kinds of kernels below this part of their networks' time are not worth a word
 # What shapes a kernel; elements, bytes and the like follow from it.
 SHAPE = ("B", "C", "M", "H", "W", "Hi", "Wi", "Kh", "Kw", "S", "P", "G", "R", "N")
 # Dimensions to look at, and pairs that a sweep of equal layers varies together.
@@ -39,11 +41,15 @@ class Series:
 def series_of(examples: Sequence[Example]) -> dict[tuple[str, str], tuple[Series, ...]]:
     """Every series in ``examples`` by (kind, dimension); those of one kind and dimension differ in ``others``."""
     by_kind: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
+    shares: dict[str, list[float]] = {}
     for example in examples:
         for kind, dims, ms in _timed(example):
             by_kind.setdefault(kind, []).append((dims, ms))
+            shares.setdefault(kind, []).append(ms / example.latency_ms)
     found = {}
     for kind, rows in by_kind.items():
+        if fmean(shares[kind]) < LEAST_SHARE:
+            continue
         asked: set[frozenset[int]] = set()
         for names in DIMENSIONS:
             parts = _parts(rows, names)
