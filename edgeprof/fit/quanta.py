@@ -32,6 +32,7 @@ Count = Annotated[int, Field(ge=1)]
 
 QUANTA = tuple(sorted({2**i for i in range(1, 10)} | {3 * 2**i for i in range(8)}))  # 2, 3, 4, 6 … 384, 512
 SHARES = tuple(i / 10 for i in range(1, 11))
+PAIRS = tuple((a / 5, b / 5) for a in range(1, 5) for b in range(1, 6 - a))  # shares of two quanta
 LEAST_BLOCKS = 5  # the data span at least so many blocks of a quantum
 KNOTS = 4
 CLEAR = 20.0  # by how much the criterion must be better
@@ -174,6 +175,8 @@ def weigh(series: Sequence[Series]) -> Evidence:
         if best is None or quantum is None:
             break
         model = models[best]
+        shares = [share for _, share in model.blocks]
+        found = [q.model_copy(update={"effect": a}) for q, a in zip(found, shares, strict=False)]
         found.append(quantum)
     nothing = Quantum(
         kind=series[0].kind,
@@ -213,6 +216,8 @@ class _Trial:
         for i, loss in enumerate(self.loss):
             kept = loss if without is None else loss[:, ~without[i]]
             n = kept.shape[1]
+            if n == 0:
+                continue
             total += n * np.log(kept.mean(axis=1)) + math.log(n) * np.array([m.peak > 0 for m in self.models])
         return np.asarray(total)
 
@@ -291,19 +296,17 @@ def roundup(x: Array, q: int) -> Array:
 
 
 def _extended(model: Model, series: Sequence[Series]) -> Iterator[Model]:
-    """``model`` with one quantum more, of those that the data can show; shares of blocks are chosen anew."""
-    known = {q for q, _ in model.blocks} | {model.peak}
+    """``model`` with one quantum more, of those that the data can show; shares of blocks are chosen anew. Peaks come
+    last."""
+    known = {q for q, _ in model.blocks}
     for q in QUANTA:
-        if q in known or not any(_shows(s, q) for s in series):
+        if model.peak or q in known or not any(_shows(s, q) for s in series):
             continue
+        yield Model(model.blocks, q)
         if not model.blocks:
-            yield from (Model(((q, a),), model.peak) for a in SHARES)
+            yield from (Model(((q, a),)) for a in SHARES)
         else:
-            (first, _), *_ = model.blocks
-            pairs = ((a, b) for a in SHARES for b in SHARES if a + b < 1.01)
-            yield from (Model(((first, a), (q, b)), model.peak) for a, b in pairs)
-        if not model.peak:
-            yield Model(model.blocks, q)
+            yield from (Model(((model.blocks[0][0], a), (q, b))) for a, b in PAIRS)
 
 
 def _shows(series: Series, q: int) -> bool:
@@ -331,7 +334,9 @@ def _solve(design: Array, y: Array) -> Array:
         normal = np.einsum("cnp,cnq->cpq", weighted, design) + tiny
         found = np.linalg.solve(normal, np.einsum("cnp,n->cp", weighted, y)[..., None])[..., 0]
         residual = np.einsum("cnp,cp->cn", design, found) - y
-        weights = 1 / np.sqrt(1 + (residual / SCALE) ** 2)
+        before, weights = weights, 1 / np.sqrt(1 + (residual / SCALE) ** 2)
+        if np.abs(weights - before).max() < 1e-3:
+            break
     return found
 
 
