@@ -90,7 +90,7 @@ def test_steps(
     assert (step["kind"], step["dimension"], step["pattern"]) == ("network", "N", "none")
     assert (step["quantum"], step["sees_from"], step["rows"]) == (1, 16, 61)
     assert Path("s.svg").read_text("utf-8").startswith("<svg ")
-    assert "steps      no clear blocks (those that divide 16 cannot be seen)" in edgeprof(*fit)[1]
+    assert "steps      no clear blocks: network neurons (in steps of 16)" in edgeprof(*fit)[1]
     assert refused(*fit, "--steps", "no/s.svg")[0].startswith("cannot write")
     assert edgeprof("sweep", "group3", *study, "--db", "g.db")[0] == 0
     assert edgeprof_json("fit", "--db", "g.db")["law"]["steps"] == []
