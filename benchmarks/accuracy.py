@@ -59,7 +59,7 @@ def by_layer(train: Sequence[Example]) -> Predict:
             model = make_pipeline(
                 StandardScaler(), PolynomialFeatures(2), StandardScaler(), LassoCV(cv=5, max_iter=5000)
             )
-            models[kind] = model.fit(x, y)
+            models[kind] = model.fit(x, y, lassocv__sample_weight=1 / y**2)
     return lambda examples: [
         max(
             sum(
