@@ -122,6 +122,7 @@ def test_maxima_and_engines_of_thor() -> None:
         ("GR3D_FREQ 7%@[0,0]", {"gpu_load_pct": 7, "gpu_mhz": 0, "gpu_clusters_mhz": (0, 0)}),
         ("GR3D2_FREQ 3%@611", {"engines": {"GR3D2": Engine(load_pct=3, mhz=611)}}),
         ("NVDLA0_FREQ @1600", {"engines": {"NVDLA0": Engine(mhz=1600)}}),
+        ("NVENC 79%@166", {"engines": {"NVENC": Engine(load_pct=79, mhz=166)}}),
         ("XYZ9_FREQ 40%@[1,2]", {"engines": {"XYZ9": Engine(load_pct=40, mhz=2)}}),
         ("MSENC 1164 VIC_FREQ 115", {"engines": {"MSENC": Engine(mhz=1164), "VIC": Engine(mhz=115)}}),
         ("CPU-therm@39.2C PMIC-Die@100C", {"temperature_c": {"CPU-therm": 39.2, "PMIC-Die": 100}}),
