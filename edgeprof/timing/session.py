@@ -37,7 +37,7 @@ PAUSES_S = (2.0, 4.0, 8.0)  # where a restart did not mend it: waits, with a loo
 WAIT_S = 60.0  # of a session, all pauses together
 AGAIN = 2  # times at most that a disturbed round is measured again
 MENDED = 2  # drifts that a restart mended, after which the worker is restarted again and again
-FRESH = 0.15  # of a drift: what may come between two such restarts
+FRESH = 0.1  # of a drift: what may come between two such restarts
 
 
 @dataclass(frozen=True)
