@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
 from edgeprof.backends.base import Stop
 from edgeprof.boards.detect import load_1m
+from edgeprof.boards.sensors.host import read_host
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
 from edgeprof.fit.validate import Scores
@@ -134,16 +137,51 @@ def bare_loop(target: Target, folder: Path, repeats: int) -> None:
             f"| {case.label()} | {a:.4f} | {b:.4f} | {a / b:.4f} | {spread_a:.1f} % | {spread_b:.1f} %"
             f" | {low_a:.4f} | {low_b:.4f} | {low_a / low_b:.4f} | {timer} |"
         )
+    print("\nonnxruntime_perf_test is in no package of PyPI, only in builds of the runtime: not compared.")
 
 
 def harness() -> None:
     """What the timing loop itself adds to a run: the loop around nothing."""
     found = sample(lambda: None, time.perf_counter_ns, Stop(max_s=0.5).as_dict())
     ns = float(np.median(found["runs_ns"]))
+    print(f"\n## Harness\n\n{ns:.0f} ns a run, {ns / 1e4:.4f} % of a run of 1 ms.")
+
+
+def telemetry(target: Target, repeats: int) -> None:
+    """Each network with the host's readings before and after it, and without, in turn and in random order."""
+    rng = Random(0)
+    begin = time.perf_counter()
+    for _ in range(100):
+        read_host()
+    reading_ms = 10 * (time.perf_counter() - begin)
+    print(f"\n## Telemetry: {repeats} repeats with the host's readings and as many without, one thread\n")
     print(
-        f"\n## Harness\n\n{ns:.0f} ns a run, {ns / 1e4:.4f} % of a run of 1 ms. Telemetry is read before and after a"
+        f"A reading takes {reading_ms:.2f} ms; there are two for a round of a case, outside what is timed. The worker's"
     )
-    print("case, never inside a timed window, so it adds nothing to a latency.")
+    print("own counters are read between warm-up and samples, and after them, in both.\n")
+    print("| network | with ms | without ms | ratio | repeat noise | readings, of a round |")
+    print("|---|---|---|---|---|---|")
+    for knobs in LOOP_NETS:
+        case = target.case(workload("bench", {**knobs, "threads": 1}))
+        found: dict[bool, list[float]] = {True: [], False: []}
+        walls = []
+        for number in range(repeats):
+            for reads in rng.sample([True, False], 2):
+                begin = time.perf_counter()
+                if reads:
+                    read_host()
+                measured = target.backend.measure(case, number, Stop(min_s=0.6, max_s=2.0), None)
+                if reads:
+                    read_host()
+                walls.append(time.perf_counter() - begin)
+                samples = samples_ms(measured.runs_ns, measured.repeats)
+                found[reads].append(round_ms(samples, target.estimator))
+        a, b = (float(np.median(found[reads])) for reads in (True, False))
+        noise = [100 * abs(np.log(y / x)) for x, y in itertools.pairwise(found[False])]
+        print(
+            f"| {case.label()} | {a:.4f} | {b:.4f} | {a / b:.4f} | {np.median(noise):.2f} %"
+            f" | {0.2 * reading_ms / np.median(walls):.2f} % |"
+        )
 
 
 def main() -> None:
@@ -157,6 +195,7 @@ def main() -> None:
     with open_target() as target, tempfile.TemporaryDirectory(prefix="edgeprof-bench-") as name:
         print(f"# {target.machine_title}, {target.runtime}, {now()[:10]}, load {load_1m():.2f}")
         harness()
+        telemetry(target, given.repeats)
         bare_loop(target, Path(name), given.repeats)
         accuracy(target, Path(name), given.nets, given.held_out, given.seed)
 
