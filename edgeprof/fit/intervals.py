@@ -122,4 +122,4 @@ def _doublings(value: Any, seen: Sequence[Any]) -> float:
     if isinstance(value, str) or isinstance(seen[0], str):
         return 1.0
     limit = seen[0] if value < seen[0] else seen[-1]
-    return abs(math.log2((value + 1) / (limit + 1)))
+    return abs(math.log2((max(value, 0) + 1) / (max(limit, 0) + 1)))

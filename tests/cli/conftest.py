@@ -16,7 +16,7 @@ import pytest
 from edgeprof.cli import run
 
 ROOT = Path(__file__).resolve().parents[2]
-MAIN = "from edgeprof.cli import main; main()"
+MAIN = "from edgeprof.__main__ import main; main()"
 
 
 def command(*arguments: str) -> list[str]:

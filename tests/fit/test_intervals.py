@@ -83,3 +83,6 @@ def test_an_interval_widens_with_every_doubling_beyond_the_domain() -> None:
     assert widening([{"what": "depth", "value": 323, "seen": [5, 80]}]) == pytest.approx(3)
     assert widening([{"what": "fc", "value": 0, "seen": [1, 5]}]) == pytest.approx(2)
     assert widening([{"what": "padding", "value": "same", "seen": ["valid"]}]) == 2
+    assert widening([{"what": "depth", "value": 1, "seen": [-5, -2]}]) == pytest.approx(
+        2
+    )  # no domain, but no crash
