@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from edgeprof import advice
 from edgeprof.timing.session import Progress as SweepProgress
@@ -74,6 +81,16 @@ def watching(title: str) -> Iterator[Callable[[SweepProgress], None]]:
             )
 
         yield watch
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """What goes on, and for how long, on a terminal; nothing anywhere else. For work whose end cannot be foreseen."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        bar.add_task(title, total=None)
+        yield
 
 
 def duration(seconds: float) -> str:
