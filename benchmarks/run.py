@@ -14,6 +14,7 @@ from random import Random
 
 import numpy as np
 
+from benchmarks.queries import queries
 from edgeprof.backends.base import Stop
 from edgeprof.boards.detect import load_1m
 from edgeprof.boards.sensors.host import read_host
@@ -196,6 +197,7 @@ def main() -> None:
         print(f"# {target.machine_title}, {target.runtime}, {now()[:10]}, load {load_1m():.2f}")
         harness()
         telemetry(target, given.repeats)
+        queries()
         bare_loop(target, Path(name), given.repeats)
         accuracy(target, Path(name), given.nets, given.held_out, given.seed)
 

@@ -29,6 +29,9 @@ _API = {
     "write_law": "edgeprof.fit.law",
     "predict": "edgeprof.fit.law",
     "validate_law": "edgeprof.validation",
+    "query_nets": "edgeprof.query",
+    "Goal": "edgeprof.query",
+    "explain": "edgeprof.explain",
 }
 
 __all__ = ["__version__", *_API]

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from edgeprof import __version__
-from edgeprof.cli import catalogue, doctor, export, fit, merge, predict, sweep, validate
+from edgeprof.cli import catalogue, doctor, export, fit, merge, predict, query, sweep, validate
 from edgeprof.errors import EdgeprofError
 
 INTERRUPTED = 130
@@ -29,6 +29,7 @@ for verb in (
     sweep.sweep,
     fit.fit,
     predict.predict,
+    query.query,
     validate.validate,
     doctor.doctor,
     export.export,

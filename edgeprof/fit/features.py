@@ -46,18 +46,21 @@ def net_values(net: NetSpec, batch: int) -> dict[str, float]:
 
 
 def columns(rows: Sequence[Mapping[str, float]], constants: Mapping[str, float]) -> dict[str, Column]:
-    """Variables of ``rows`` as columns; only those that every row has. Constants are columns of one value.
-
-    ``cold`` is the part of a run's bytes Z that has left the last cache before the next run asks for it: none below a
-    quarter of the cache, all above a half (least-recently-used replacement in a cache that others use too).
-    """
+    """Variables of ``rows`` as columns; only those that every row has. Constants are columns of one value. ``cold`` is
+    :func:`cold_part` where the bytes of a run are known."""
     names = [
         n for n in (*KERNEL_VARIABLES, "t", "D", "F", "K", "k") if rows and all(n in row for row in rows)
     ]
     found = {n: np.array([row[n] for row in rows], np.float64) for n in names}
     if "Z" in found and "L3" in constants:
-        found["cold"] = np.clip(4 * found["Z"] / constants["L3"] - 1, 0.0, 1.0)
+        found["cold"] = cold_part(found["Z"], constants["L3"])
     return {**found, **{n: np.full(len(rows), value) for n, value in constants.items() if n not in found}}
+
+
+def cold_part(run_bytes: Column, cache_bytes: float) -> Column:
+    """The part of a run's bytes that has left the last cache before the next run asks for it: none below a quarter of
+    the cache, all above a half (least-recently-used replacement in a cache that others use too)."""
+    return np.clip(4 * run_bytes / cache_bytes - 1, 0.0, 1.0)
 
 
 def design(
@@ -70,17 +73,43 @@ def design(
 
     :raises DomainError: where a term is negative or not finite, which a latency cannot be.
     """
-    known: dict[str, Any] = dict(values)
-    needed = set().union(*(t.names for t in terms)) if terms else set()
-    for name, expression in reversed(list(definitions.items())):
-        if name in needed:
-            needed |= expression.names
-    for name, expression in definitions.items():
-        if name in needed:
-            known[name] = np.broadcast_to(expression.evaluate(known), (count,))
+    known = _defined(terms, definitions, values)
     found = np.empty((count, len(terms)))
     for j, term in enumerate(terms):
         found[:, j] = term.evaluate(known)
         if not np.isfinite(found[:, j]).all() or (found[:, j] < 0).any():
             raise DomainError(f"the term {term.text} is negative or not finite here", "correct the form")
     return found
+
+
+def weighted(
+    terms: Sequence[Expression],
+    coefficients: Sequence[float],
+    definitions: Mapping[str, Expression],
+    values: Mapping[str, Any],
+) -> Column:
+    """Σ coefficient · term, for variables whose shapes broadcast together; nan where :func:`design` would refuse."""
+    known = _defined(terms, definitions, values)
+    sums: dict[tuple[int, ...], Column] = {}  # by shape, so that what is alike along an axis is added up once
+    for term, coefficient in zip(terms, coefficients, strict=True):
+        value = term.evaluate(known)
+        if not (value.min(initial=0.0) >= 0 and value.max(initial=0.0) < np.inf):
+            value = np.where((value >= 0) & (value < np.inf), value, np.nan)
+        value *= coefficient
+        sums[value.shape] = sums[value.shape] + value if value.shape in sums else value
+    return np.asarray(sum(sums.values()), np.float64)
+
+
+def _defined(
+    terms: Sequence[Expression], definitions: Mapping[str, Expression], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of the values and definitions those that the terms need."""
+    needed = set().union(*(t.names for t in terms)) if terms else set()
+    for name, expression in reversed(list(definitions.items())):
+        if name in needed:
+            needed |= expression.names
+    known = {name: values[name] for name in needed if name in values}
+    for name, expression in definitions.items():
+        if name in needed:
+            known[name] = expression.evaluate(known)
+    return known

@@ -24,6 +24,7 @@ MIN_GAIN = 1e-9
 SPLIT_COST = 0.5  # a further question must explain at least this many cases
 FEATURES = ("C", "M", "N", "R", "B", "H", "W", "Hi", "Kh", "S", "P", "G")
 Mix = tuple[tuple[str, float], ...]  # kinds with their weights
+Ask = tuple[str, str, Any]  # feature, test, value
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Rule:
     kind: str = ""
     seen: int = 0
     others: Mapping[str, int] = field(default_factory=dict)
-    ask: tuple[str, str, Any] | None = None
+    ask: Ask | None = None
     yes: Rule | None = None
     no: Rule | None = None
 
@@ -49,6 +50,14 @@ class Rule:
             assert rule.yes and rule.no
             rule = rule.yes if holds(rule.ask, facts) else rule.no
         return rule
+
+    def questions(self) -> Iterable[Ask]:
+        """Every question in it."""
+        if self.ask is not None:
+            assert self.yes and self.no
+            yield self.ask
+            yield from self.yes.questions()
+            yield from self.no.questions()
 
     @property
     def mix(self) -> Mix:
@@ -132,6 +141,16 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What the rules make of an operator: the kernel put ``between`` (none: no kernel), its ``own`` (none: merged), and
+    the ``kind`` of the kernel that holds its output."""
+
+    between: Mix
+    own: Mix
+    kind: str
+
+
+@dataclass(frozen=True)
 class KernelRules:
     """All decisions: by operator type, and by pair of neighbouring kernels (``from → to``)."""
 
@@ -145,34 +164,40 @@ class KernelRules:
         last = {op.name for op in operators} - {p for op in operators for p in op.producers}
         run_bytes = operators[0].dims.get("Z", 0) if operators else 0
         for op in operators:
-            facts = operator_facts(op, made)
-            rule = self.operators.get(op.op_type)
-            leaf = rule.decide(facts) if rule else Rule(op.op_type)
-            mix = tuple((kind, weight) for kind, weight in leaf.mix if kind != MERGED)
-            if leaf.kind == MERGED and facts["from"] != "input":
-                made[op.name] = facts["from"]
-                if mix:
-                    planned.append(Planned(mix[0][0], op.name, (op.name,), op.dims, mix))
-                continue
             source = op.producers[0] if op.producers else "input"
-            shape = op.inputs[0] if op.inputs else ()
-            planned.extend(self._between(facts["from"], leaf.kind, source, shape, run_bytes))
-            planned.append(Planned(leaf.kind, op.name, (op.name,), op.dims, mix or ((leaf.kind, 1.0),)))
-            made[op.name] = leaf.kind
+            entering = tensor_dims(op.inputs[0] if op.inputs else ())
+            step = self.step(op.op_type, op.dims, entering, made.get(source, "input"))
+            planned.extend(_put(step.between, source, {**entering, "Z": run_bytes}))
+            if step.own:
+                planned.append(Planned(step.own[0][0], op.name, (op.name,), op.dims, step.own))
+            made[op.name] = step.kind
         for op in operators:
             if op.name in last:
-                shape = op.outputs[0] if op.outputs else ()
-                planned.extend(self._between(made[op.name], "output", op.name, shape, run_bytes))
+                leaving = tensor_dims(op.outputs[0] if op.outputs else ())
+                mix = self.put_between(made[op.name], "output", leaving)
+                planned.extend(_put(mix, op.name, {**leaving, "Z": run_bytes}))
         return tuple(planned)
 
-    def _between(
-        self, before: str, after: str, source: str, shape: tuple[int, ...], run_bytes: float
-    ) -> Iterable[Planned]:
+    def step(self, op_type: str, dims: Mapping[str, Any], entering: Mapping[str, Any], before: str) -> Step:
+        """What an operator with these ``dims`` becomes, whose input, of dimensions ``entering``, is held by a kernel of
+        the kind ``before``."""
+        rule = self.operators.get(op_type)
+        leaf = rule.decide(asked(dims, before)) if rule else Rule(op_type)
+        own = tuple((kind, weight) for kind, weight in leaf.mix if kind != MERGED)
+        if leaf.kind == MERGED and before != "input":
+            return Step((), own, before)
+        return Step(self.put_between(before, leaf.kind, entering), own or ((leaf.kind, 1.0),), leaf.kind)
+
+    def put_between(self, before: str, after: str, entering: Mapping[str, Any]) -> Mix:
+        """The kernel that the runtime puts between two others, if any."""
         rule = self.between.get(f"{before} → {after}")
-        dims = {**tensor_dims(shape), "Z": run_bytes}
-        mix = tuple(part for part in rule.decide(dims).mix if part[0] != NOTHING) if rule else ()
-        if mix:
-            yield Planned(mix[0][0], f"{mix[0][0]} after {source}", (source,), dims, mix)
+        return tuple(part for part in rule.decide(entering).mix if part[0] != NOTHING) if rule else ()
+
+    def questions(self, op_type: str, before: str) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
+        """All that :meth:`step` and :meth:`put_between` may ask of the operator, and of the tensor entering it."""
+        own = self.operators[op_type].questions() if op_type in self.operators else ()
+        pairs = [rule for pair, rule in self.between.items() if pair.startswith(f"{before} → ")]
+        return tuple(own), tuple(ask for rule in pairs for ask in rule.questions())
 
     def lines(self) -> list[str]:
         """Each decision worth saying, as a line for people."""
@@ -183,15 +208,21 @@ class KernelRules:
         return own + put
 
 
-def holds(ask: tuple[str, str, Any], facts: Mapping[str, Any]) -> bool:
-    """The answer to a question; what is not known is answered with no."""
+def _put(mix: Mix, source: str, dims: Mapping[str, float]) -> Iterable[Planned]:
+    """A kernel between two others, where there is one."""
+    if mix:
+        yield Planned(mix[0][0], f"{mix[0][0]} after {source}", (source,), dims, mix)
+
+
+def holds(ask: Ask, facts: Mapping[str, Any]) -> Any:
+    """The answer to a question, element by element where the fact is an array; no where it is not known."""
     name, test, value = ask
     fact = fact_of(name, facts)
     if fact is None:
         return False
     if test == "=":
-        return bool(fact == value)
-    return bool(fact < value) if test == "<" else fact % value == 0
+        return fact == value
+    return fact < value if test == "<" else fact % value == 0
 
 
 def fact_of(name: str, facts: Mapping[str, Any]) -> Any:
@@ -199,22 +230,24 @@ def fact_of(name: str, facts: Mapping[str, Any]) -> Any:
     if name in facts or "*" not in name:
         return facts.get(name)
     parts = [facts.get(part) for part in name.split("*")]
-    return None if None in parts else math.prod(parts)
+    return None if any(part is None for part in parts) else math.prod(parts)
 
 
 def operator_facts(op: Operator, made: Mapping[str, str]) -> dict[str, Any]:
     """What a rule may ask about an operator: its dimensions, and the kind of kernel its input comes ``from``."""
-    source = made.get(op.producers[0], "input") if op.producers else "input"
-    return {**{k: v for k, v in op.dims.items() if k in FEATURES}, "from": source}
+    return asked(op.dims, made.get(op.producers[0], "input") if op.producers else "input")
 
 
-def tensor_dims(shape: tuple[int, ...]) -> dict[str, float]:
-    """Dimensions of a kernel that only moves a tensor: B, C = M, H, W and X = Y elements."""
+def asked(dims: Mapping[str, Any], before: str) -> dict[str, Any]:
+    """:func:`operator_facts` of an operator with these dimensions."""
+    return {**{k: v for k, v in dims.items() if k in FEATURES}, "from": before}
+
+
+def tensor_dims(shape: Sequence[Any]) -> dict[str, Any]:
+    """Dimensions of a kernel that only moves a tensor: B, C = M, H, W and X = Y elements. Sizes may be arrays."""
     names = ("B", "C", "H", "W")[: len(shape)] if len(shape) == 4 else ("B", "C")[: len(shape)]
-    dims: dict[str, float] = dict(zip(names, shape, strict=False))
-    size = 1
-    for d in shape:
-        size *= d
+    dims = dict(zip(names, shape, strict=False))
+    size = math.prod(shape)
     return {**dims, "M": dims.get("C", 1), "X": size, "Y": size}
 
 

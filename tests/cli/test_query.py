@@ -1,0 +1,200 @@
+"""``edgeprof query``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAW = Path(__file__).parents[1] / "data" / "laws" / "cpu-kernels.json"
+NET_KEYS = {
+    "law",
+    "net",
+    "batch",
+    "latency_ms",
+    "tiles_per_ms",
+    "interval_ms",
+    "interval",
+    "probability",
+    "reaches",
+    "parameters",
+    "macs_per_tile",
+    "memory_mib",
+    "in_domain",
+    "outside",
+    "pareto",
+}
+LAW_KEYS = {
+    "law",
+    "board",
+    "reaching",
+    "reaching_outside",
+    "outside",
+    "unpriced",
+    "best",
+    "front_size",
+    "front",
+}
+THE_CONTRACT = [
+    *("--law", "gtx960-theano", "--at-least", "40", "--conv", "1..5", "--fc", "1..5", "--depth", "5..80"),
+    *("--neurons", "128..2048:128", "--batch", "1024", "--image", "784x784", "--fps", "5", "--top", "20"),
+]
+
+
+@pytest.fixture
+def law(here: Path) -> str:
+    shutil.copy(LAW, "cpu.json")
+    return "cpu.json"
+
+
+def test_the_contract(edgeprof_json: Callable[..., Any]) -> None:
+    found = edgeprof_json("query", *THE_CONTRACT)
+    assert {"nets", "considered", "elapsed_s", "skipped", "laws", "target_tiles_per_ms"} <= found.keys()
+    assert found["considered"] == 5 * 5 * 76 * 16
+    assert found["target_tiles_per_ms"] == 40
+    assert len(found["nets"]) == 20
+    assert all(net.keys() == NET_KEYS for net in found["nets"])
+    assert all(net["tiles_per_ms"] >= 40 and net["reaches"] for net in found["nets"])
+    (law,) = found["laws"]
+    assert law.keys() == LAW_KEYS
+    assert law["best"] == found["nets"][0]
+    assert len(law["front"]) == law["front_size"]
+
+
+def test_a_network_of_the_answer_predicts_the_same(edgeprof_json: Callable[..., Any], law: str) -> None:
+    ranges = ["--conv", "1..3", "--depth", "8..40:8", "--kernel", "3,5", "--padding", "same,valid"]
+    net = edgeprof_json("query", "--law", law, *ranges, "--at-least", "10", "--top", "3")["nets"][1]
+    flags = [
+        f"--{knob.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, list) else v}"
+        for knob, v in net["net"].items()
+        if v != []
+    ]
+    told = edgeprof_json("predict", "--law", law, *flags, "--batch", str(net["batch"]))
+    for key in ("latency_ms", "tiles_per_ms", "interval_ms"):
+        assert told[key] == pytest.approx(net[key], rel=1e-9)
+    assert 0.9 <= net["probability"] <= 1
+
+
+def test_what_people_see(edgeprof: Callable[..., Any], law: str) -> None:
+    arguments = ["--conv", "1..5", "--fc", "0..5", "--depth", "5..80", "--neurons", "128..2048:128"]
+    status, out, err = edgeprof(
+        "query", "--law", law, *arguments, "--image", "784x784", "--fps", "20", "--explain"
+    )
+    assert status == 0
+    assert err == "batch 128 assumed: --batch gives another, or a range\n"
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("✓ ")
+    assert "reach 15.68 tiles/ms (784×784 20 times a second)" in lines[0]
+    assert "overhead" in out
+    assert " MACs" in out
+    assert any(line.split()[0] == "conv" and "tiles/ms" in line for line in lines)
+
+
+def test_the_front_and_what_none_reaches(edgeprof: Callable[..., Any], law: str) -> None:
+    ranges = ["--law", law, "--conv", "1..3", "--depth", "5..80", "--batch", "64"]
+    _, out, _ = edgeprof("query", *ranges, "--front", "--pareto", "speed,memory", "--top", "5")
+    assert "Pareto front of speed against memory:" in out
+    _, out, _ = edgeprof("query", *ranges, "--at-least", "1e6", "--top", "2")
+    assert out.startswith("✗ 0 of 228 networks reach 1e+06 tiles/ms")
+    assert "The nearest to it:" in out
+
+
+def test_which_board_is_enough(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], law: str
+) -> None:
+    both = [
+        "--law",
+        "gtx960-theano",
+        "--law",
+        law,
+        "--conv",
+        "1..5",
+        "--depth",
+        "5..80",
+        "--batch",
+        "64,1024",
+    ]
+    status, out, _ = edgeprof("query", *both, "--at-least", "10")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert sum(line.startswith("✓ ") for line in out.splitlines()) == 2
+    found = edgeprof_json("query", *both, "--at-least", "10", "--top", "4")
+    assert [own["law"] for own in found["laws"]] == ["gtx960-theano", "cpu-kernels"]
+    assert [net["law"] for net in found["nets"]] == ["gtx960-theano", "cpu-kernels"] * (
+        len(found["nets"]) // 2
+    )
+
+
+def test_csv(edgeprof: Callable[..., Any], law: str) -> None:
+    arguments = ["--conv", "0..2", "--fc", "0..2", "--at-least", "5", "--batch", "64", "--top", "6"]
+    status, out, _ = edgeprof("query", "--law", law, *arguments, "--format", "csv")
+    assert status == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 6
+    for row in rows:
+        assert float(row["tiles_per_ms"]) == pytest.approx(64 / float(row["latency_ms"]))
+        low, high = float(row["low_tiles_per_ms"]), float(row["high_tiles_per_ms"])
+        assert low < float(row["tiles_per_ms"]) < high
+        assert row["in_domain"] in ("True", "False")
+        assert (row["depth"] == "") == (row["conv"] == "0")
+
+
+def test_explain_of_one_network(edgeprof_json: Callable[..., Any], law: str) -> None:
+    flags = ["--conv", "2", "--depth", "33", "--kernel", "3", "--fc", "2", "--batch", "64", "--explain"]
+    found = edgeprof_json("query", "--law", law, *flags)
+    assert len(found["nets"]) == 1
+    why = found["explain"]
+    assert why["latency_ms"] == pytest.approx(found["nets"][0]["latency_ms"])
+    assert why["latency_ms"] == pytest.approx(why["overhead_ms"] + sum(k["ms"] for k in why["kernels"]))
+    assert {"kind": "cliff", "knob": "depth", "to": 32} in [
+        {key: change[key] for key in ("kind", "knob", "to")} for change in why["changes"]
+    ]
+
+
+def test_one_network_and_none(edgeprof: Callable[..., Any], law: str) -> None:
+    status, out, _ = edgeprof("query", "--law", law, "--batch", "64")
+    assert status == 0
+    assert out.startswith("✓ 1 of 1 networks priced")
+    status, out, _ = edgeprof("query", "--law", law, "--conv", "9", "--batch", "64", "--explain")
+    assert status == 0
+    assert "skipped 1 that are no networks" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--conv", "5..1"], "no range"),
+        (["--conv", "1.5"], "neither a number nor a range"),
+        (["--depth", "0"], "--depth 0"),
+        (["--image", "784"], "is no size"),
+        (["--image", "784x784"], "belong together"),
+        (["--max-energy", "1"], "knows latency, not energy"),
+        (["--pareto", "speed"], "no pair of axes"),
+        (["--rank", "beauty"], "beauty"),
+        (["--level", "200%"], "no share"),
+        (["--depth", "1..65536", "--neurons", "1..65536", "--tile", "1..999"], "too many"),
+        (["--law", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_what_is_refused(refused: Callable[..., tuple[str, str]], arguments: list[str], said: str) -> None:
+    error, _ = refused("query", "--law", "gtx960-theano", "--batch", "1024", *arguments)
+    assert said in error
+
+
+def test_help_has_an_example(edgeprof: Callable[..., Any]) -> None:
+    status, out, _ = edgeprof("query", "--help")
+    assert status == 0
+    assert "Example: edgeprof query --law gtx960-theano" in " ".join(out.split())
+
+
+def test_the_document_has_no_infinity(edgeprof: Callable[..., Any]) -> None:
+    status, out, _ = edgeprof("query", "--law", "gtx960-theano", "--batch", "1024", "--json")
+    assert status == 0
+    assert json.loads(out)["target_tiles_per_ms"] is None
