@@ -106,7 +106,9 @@ def _changes(
     law: Law, net: NetSpec, batch: int, knob: str, now: Any, values: Iterable[Any], kind: Kind
 ) -> list[Change]:
     """What these values of a knob would do, those left out that are no networks or that the law has not seen."""
-    others = [v for v in values if v != now and (isinstance(v, str) or v >= 0) and not strange(law, {knob: (v,)})]
+    others = [
+        v for v in values if v != now and (isinstance(v, str) or v >= 0) and not strange(law, {knob: (v,)})
+    ]
     others = [v for v in others if v or knob in ("conv", "fc", "padding")]
     if not others:
         return []

@@ -66,7 +66,11 @@ UNSURE = _law(
             "MaxPool": _leaf("MaxPool", 1, **{"MaxPool.nchwc": 3, "merged": 2}),
             "Flatten": _leaf("merged"),
             "Gemm": _asks(
-                "N", "<", 128, _leaf("MatMul", 5, Gemm=1), _asks("M", "%", 32, _leaf("Gemm"), _leaf("Other"))
+                "N",
+                "<",
+                128,
+                _leaf("MatMul", 5, Gemm=1),
+                _asks("N*M", "%", 64, _leaf("Gemm"), _leaf("Other")),
             ),
             "Softmax": _asks("from", "=", "Gemm", _leaf("Softmax"), _leaf("merged", 2, Softmax=1)),
         },

@@ -219,10 +219,13 @@ def _show(found: Answer, goal: Goal, rows: Sequence[Found], axes: Sequence[str] 
         told = (
             f"reach {wanted}" if wanted else "fit" if goal.max_memory_mib or goal.max_parameters else "priced"
         )
-        line = f"{mark} {own.reaching:,} of {found.considered:,} networks {told} · law {own.law}"
-        print(line[:WIDTH])
+        print(f"{mark} {own.law}: {own.reaching:,} of {found.considered:,} networks {told}"[:WIDTH])
         for line in _notes(own):
             print(f"    {line}")
+    if goal.image:
+        print(
+            f"  for an image of {goal.image[0]}×{goal.image[1]} pixels, cut in tiles, {goal.fps:g} times a second"
+        )
     if found.skipped:
         print(f"  skipped {found.skipped:,} that are no networks: no pixels left, or over 2 GiB")
     names = [own.law for own in found.laws]
@@ -242,8 +245,7 @@ def _show(found: Answer, goal: Goal, rows: Sequence[Found], axes: Sequence[str] 
 def _wanted(found: Answer, goal: Goal) -> str:
     parts = []
     if found.target:
-        image = f" ({goal.image[0]}×{goal.image[1]} {goal.fps:g} times a second)" if goal.image else ""
-        parts.append(f"{found.target:.4g} tiles/ms{image}")
+        parts.append(f"{found.target:.4g} tiles/ms")
     elif goal.image:
         parts.append(f"{goal.fps:g} images/s")
     if goal.at_most_ms:

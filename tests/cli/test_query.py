@@ -91,7 +91,8 @@ def test_what_people_see(edgeprof: Callable[..., Any], law: str) -> None:
     lines = out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("✓ ")
-    assert "reach 15.68 tiles/ms (784×784 20 times a second)" in lines[0]
+    assert lines[0].endswith("networks reach 15.68 tiles/ms")
+    assert "for an image of 784×784 pixels, cut in tiles, 20 times a second" in out
     assert "overhead" in out
     assert " MACs" in out
     assert any(line.split()[0] == "conv" and "tiles/ms" in line for line in lines)
@@ -102,7 +103,7 @@ def test_the_front_and_what_none_reaches(edgeprof: Callable[..., Any], law: str)
     _, out, _ = edgeprof("query", *ranges, "--front", "--pareto", "speed,memory", "--top", "5")
     assert "Pareto front of speed against memory:" in out
     _, out, _ = edgeprof("query", *ranges, "--at-least", "1e6", "--top", "2")
-    assert out.startswith("✗ 0 of 228 networks reach 1e+06 tiles/ms")
+    assert out.startswith("✗ cpu-kernels: 0 of 228 networks reach 1e+06 tiles/ms")
     assert "The nearest to it:" in out
 
 
@@ -161,7 +162,7 @@ def test_explain_of_one_network(edgeprof_json: Callable[..., Any], law: str) -> 
 def test_one_network_and_none(edgeprof: Callable[..., Any], law: str) -> None:
     status, out, _ = edgeprof("query", "--law", law, "--batch", "64")
     assert status == 0
-    assert out.startswith("✓ 1 of 1 networks priced")
+    assert out.startswith("✓ cpu-kernels: 1 of 1 networks priced")
     status, out, _ = edgeprof("query", "--law", law, "--conv", "9", "--batch", "64", "--explain")
     assert status == 0
     assert "skipped 1 that are no networks" in out
