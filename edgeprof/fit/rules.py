@@ -8,11 +8,13 @@ use rules alone, so that they need neither board nor runtime.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeprof.nets.operators import Operator
 
@@ -331,68 +333,76 @@ def leader(kind: str, names: Sequence[str], types: Mapping[str, str]) -> str:
     return next((n for n in names if types.get(n) == kind.partition(".")[0]), names[0])
 
 
-def grow(
-    cases: Sequence[tuple[Mapping[str, Any], str]], weights: Sequence[float] | None = None, depth: int = 0
-) -> Rule:
+def grow(cases: Sequence[tuple[Mapping[str, Any], str]], weights: Sequence[float] | None = None) -> Rule:
     """A small decision tree: at each step the question that leaves least unexplained, simple ones first.
 
     :param weights: what a wrong guess of each case costs, beside the others; all alike if None.
     """
-    counted = Counter(label for _, label in cases)
-    costs = [1.0] * len(cases) if weights is None else weights
-    cost = _sums(cases, costs)
-    kind = max(counted, key=lambda label: (cost[label], counted[label]))
-    leaf = Rule(kind, counted[kind], {label: n for label, n in counted.most_common() if label != kind})
+    labels_ = sorted({label for _, label in cases})
+    known = np.array([labels_.index(label) for _, label in cases])
+    cost = np.ones(len(cases)) if weights is None else np.asarray(weights, np.float64)
+    facts = [facts for facts, _ in cases]
+    return _grow(facts, labels_, known, cost, np.arange(len(cases)), 0)
+
+
+def _grow(
+    facts: Sequence[Mapping[str, Any]],
+    kinds: Sequence[str],
+    known: NDArray[np.int64],
+    cost: NDArray[np.float64],
+    use: NDArray[np.int64],
+    depth: int,
+) -> Rule:
+    """The tree for the cases ``use``."""
+    own, weight = known[use], cost[use]
+    seen, total = np.bincount(own, minlength=len(kinds)), _by_kind(own, weight, len(kinds))
+    order = sorted(np.flatnonzero(seen).tolist(), key=lambda i: (-total[i], -seen[i]))
+    leaf = Rule(kinds[order[0]], int(seen[order[0]]), {kinds[i]: int(seen[i]) for i in order[1:]})
     if not leaf.others or depth == MAX_DEPTH:
         return leaf
-    best: tuple[float, tuple[str, str, Any]] | None = None
-    for ask in questions(cases):
-        answers = [holds(ask, facts) for facts, _ in cases]
-        left = sum(
-            impurity(_sums(cases, [own if a is side else 0.0 for a, own in zip(answers, costs, strict=True)]))
-            for side in (True, False)
-        )
+    best: tuple[float, tuple[str, str, Any], NDArray[np.bool_]] | None = None
+    for ask, holds_ in _questions([facts[i] for i in use]):
+        yes_cost = _by_kind(own[holds_], weight[holds_], len(kinds))
+        left = impurity(yes_cost) + impurity(total - yes_cost)
         if best is None or left < best[0] - MIN_GAIN:
-            best = (left, ask)
-    if best is None or impurity(cost) - best[0] < SPLIT_COST * sum(costs) / len(costs):
+            best = (left, ask, holds_)
+    if best is None or impurity(total) - best[0] < SPLIT_COST * weight.mean():
         return leaf
-    ask = best[1]
-    yes, no = (
-        [(case, own) for case, own in zip(cases, costs, strict=True) if holds(ask, case[0]) is side]
-        for side in (True, False)
-    )
-    if not yes or not no:
+    _, ask, holds_ = best
+    if holds_.all() or not holds_.any():
         return leaf
-    grown = [grow([case for case, _ in side], [own for _, own in side], depth + 1) for side in (yes, no)]
-    return Rule(ask=ask, yes=grown[0], no=grown[1])
+    yes, no = (_grow(facts, kinds, known, cost, part, depth + 1) for part in (use[holds_], use[~holds_]))
+    return Rule(ask=ask, yes=yes, no=no)
 
 
-def _sums(cases: Sequence[tuple[Mapping[str, Any], str]], costs: Sequence[float]) -> dict[str, float]:
-    """The weight of each label."""
-    found: dict[str, float] = {}
-    for (_, label), own in zip(cases, costs, strict=True):
-        found[label] = found.get(label, 0.0) + own
-    return found
+def _by_kind(own: NDArray[np.int64], weight: NDArray[np.float64], kinds: int) -> NDArray[np.float64]:
+    return np.asarray(np.bincount(own, weight, kinds), np.float64)
 
 
-def impurity(cost: Mapping[str, float]) -> float:
-    """Gini impurity times the weight of the cases (Breiman et al., Classification and Regression Trees, 1984)."""
-    total = sum(cost.values())
-    return total - sum(n * n for n in cost.values()) / total if total else 0.0
+def impurity(cost: NDArray[np.float64]) -> float:
+    """Gini impurity times the weight of the cases, of weights by kind (Breiman et al., Classification and Regression
+    Trees, 1984)."""
+    total = float(cost.sum())
+    return total - float(cost @ cost) / total if total > 0 else 0.0
 
 
-def questions(cases: Sequence[tuple[Mapping[str, Any], str]]) -> Iterable[tuple[str, str, Any]]:
-    """Every question worth asking: words first, then multiples, then thresholds at the roundest number of a gap."""
-    names = list(dict.fromkeys(name for facts, _ in cases for name in facts))
-    for name in names:
-        if name == "from":
-            yield from ((name, "=", word) for word in sorted({facts[name] for facts, _ in cases}))
-    numbers = [name for name in names if name != "from"]
-    for name in numbers:
-        yield from ((name, "%", modulus) for modulus in MODULI)
-    for name in numbers:
-        values = sorted({int(facts[name]) for facts, _ in cases if name in facts})
-        yield from ((name, "<", roundest(a, b)) for a, b in pairwise(values))
+def _questions(
+    facts: Sequence[Mapping[str, Any]],
+) -> Iterable[tuple[tuple[str, str, Any], NDArray[np.bool_]]]:
+    """Every question worth asking with its answers: words first, then multiples, then thresholds at the roundest number
+    of a gap. What is not known is answered with no."""
+    names = list(dict.fromkeys(name for own in facts for name in own))
+    if "from" in names:
+        words = np.array([own.get("from", "") for own in facts])
+        yield from ((("from", "=", word), words == word) for word in sorted(set(words.tolist()) - {""}))
+    columns = {n: np.array([own.get(n, np.nan) for own in facts], np.float64) for n in names if n != "from"}
+    for name, column in columns.items():
+        yield from (((name, "%", modulus), np.mod(column, modulus) == 0) for modulus in MODULI)
+    for name, column in columns.items():
+        values = np.unique(column[~np.isnan(column)]).astype(np.int64).tolist()
+        for a, b in pairwise(dict.fromkeys(values)):
+            at = roundest(a, b)
+            yield (name, "<", at), column < at
 
 
 def roundest(low: int, high: int) -> int:
