@@ -53,12 +53,20 @@ def list_names(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A sweep, board, form or law.")], json_: o.Json = False
+    name: Annotated[
+        str, typer.Argument(help="A sweep, board, form or law; with --emit a law's file will do.")
+    ],
+    emit: o.Emit = None,
+    json_: o.Json = False,
 ) -> int:
-    """Show the file of a sweep, board, form or law.
+    """Show the file of a sweep, board, form or law; or a law in another form.
 
     Example: edgeprof show group4
+
+    Example: edgeprof show gtx960-theano --emit c > law.h
     """
+    if emit is not None:
+        return _show_law(name, emit, json_)
     for kind in catalogue.FOLDERS:
         found = next((e.path for e in catalogue.entries(kind) if e.name == name), None)
         if found is not None:
@@ -71,6 +79,19 @@ def show(
     raise CatalogueError(
         f"nothing in the catalogue is called '{name}'", "edgeprof list sweeps|boards|forms|laws tells names"
     )
+
+
+def _show_law(name: str, language: str, json_: bool) -> int:
+    from edgeprof.fit.emit import check_language, emit
+    from edgeprof.fit.law import read_law
+
+    check_language(language)
+    text = emit(read_law(name), language)
+    if json_:
+        print_json({"name": name, "kind": "laws", "emit": language, "text": text})
+    else:
+        print(text, end="")
+    return 0
 
 
 def _about(text: str) -> str:

@@ -36,6 +36,7 @@ def fit(
     steps: Annotated[
         Path | None, typer.Option(help="Draw the blocks that kernels work in, and the evidence: an SVG file.")
     ] = None,
+    emit: o.Emit = None,
     json_: o.Json = False,
 ) -> int:
     """Fit a law to a database and print it as a formula, with its error on whole networks held out in turn.
@@ -44,7 +45,8 @@ def fit(
 
     Example: edgeprof fit --table conv.csv --target latency_ms --where device=X --out law.json
     """
-    from edgeprof.fit.emit import law_text, selection_lines
+    from edgeprof.fit.emit import check_language, law_text, selection_lines
+    from edgeprof.fit.emit import emit as emitted
     from edgeprof.fit.examples import matching, usable
     from edgeprof.fit.law import write_law
     from edgeprof.fit.quanta import evidence_of
@@ -54,6 +56,7 @@ def fit(
     from edgeprof.report.steps import write_steps
     from edgeprof.store import Store, now
 
+    check_language(emit or "text")
     if table is not None and steps is not None:
         raise SpecError("--steps draws what a sweep measured, not a table", "leave one of them out")
     name = out.stem if out else (table or db).name.partition(".")[0]
@@ -77,8 +80,13 @@ def fit(
                 "forms": [asdict(c) for c in selection.candidates],
                 "nested_mape_pct": selection.nested_mape_pct,
                 "out": str(out) if out else None,
+                **({"emitted": emitted(best.law, emit, best.cv)} if emit else {}),
             }
         )
+        return 0
+    if emit not in (None, "text"):
+        print(emitted(best.law, emit, best.cv), end="")
+        say(f"{out} written" if out else "the law is not kept: give it a file with --out law.json")
         return 0
     print(law_text(best.law, best.cv))
     for line in selection_lines(selection):

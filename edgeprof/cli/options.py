@@ -14,6 +14,13 @@ from edgeprof.errors import SpecError
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Db = Annotated[Path, typer.Option("--db", help="The database of measurements.")]
 Law = Annotated[str, typer.Option("--law", help="A law: a file, or a name (edgeprof list laws).")]
+Emit = Annotated[
+    str | None,
+    typer.Option(
+        "--emit",
+        help="Print the law as text, latex, c, python, javascript or csv (a spreadsheet with formulas).",
+    ),
+]
 BoardName = Annotated[
     str,
     typer.Option(

@@ -1,4 +1,5 @@
-"""Functions of the expression language that sympy lacks, with their code in C, JavaScript, Python, NumPy and LaTeX."""
+"""Functions of the expression language that sympy lacks, with their code in C, JavaScript, Python, NumPy, spreadsheets
+and LaTeX."""
 
 from __future__ import annotations
 
@@ -42,6 +43,9 @@ class _Own(sp.Function):  # type: ignore[misc]
     def _numpycode(self, printer: Any) -> str:
         return self._code(printer, "numpy")
 
+    def _spreadsheet(self, printer: Any) -> str:
+        return self._code(printer, "spreadsheet")
+
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         text = self._tex(printer)
         return rf"\left({text}\right)^{{{exp}}}" if exp else text
@@ -64,6 +68,10 @@ class _Quotient(_Own):
 
     def _code(self, printer: Any, language: str) -> str:
         x, n = self.args
+        if language == "spreadsheet":  # INT rounds down, and is exact where CEILING of a product is not
+            ratio = printer.parenthesize(x, PRECEDENCE["Mul"])
+            ratio += "" if n == 1 else f"/{printer.parenthesize(n, PRECEDENCE['Pow'])}"
+            return f"-INT(-{ratio})" if self._word == "ceil" else f"INT({ratio})"
         if n == 1:
             return f"{_LIBRARY[language]}{self._word}({printer._print(x)})"
         cast = "(double)" if language == "c" else ""
@@ -109,6 +117,8 @@ class Root(_Own):
 
     def _code(self, printer: Any, language: str) -> str:
         x, exponent = (printer._print(arg) for arg in self.args)
+        if language == "spreadsheet":
+            return f"SQRT({x})" if self.args[1] == sp.Rational(1, 2) else f"POWER({x},{exponent})"
         if self.args[1] == sp.Rational(1, 2):
             return f"{_LIBRARY[language]}sqrt({x})"
         return f"{_LIBRARY[language]}{'power' if language == 'numpy' else 'pow'}({x}, {exponent})"
@@ -130,6 +140,8 @@ class Where(_Own):
 
     def _code(self, printer: Any, language: str) -> str:
         condition, x, y = (printer._print(arg) for arg in self.args)
+        if language == "spreadsheet":
+            return f"IF({condition},{x},{y})"
         if language == "numpy":
             return f"numpy.where({condition}, {x}, {y})"
         if language == "python":
@@ -142,10 +154,13 @@ class Where(_Own):
 
 
 class log2(cfunctions.log2):  # type: ignore[misc]
-    """log₂ x, printed in JavaScript too; the other printers know it by this name."""
+    """log₂ x, printed in JavaScript and spreadsheets too; the other printers know it by this name."""
 
     def _javascript(self, printer: Any) -> str:
         return f"Math.log2({printer._print(self.args[0])})"
+
+    def _spreadsheet(self, printer: Any) -> str:
+        return f"LOG({printer._print(self.args[0])},2)"
 
 
 class BoundedSum(_Own):
@@ -166,12 +181,12 @@ class BoundedSum(_Own):
         if not term.expr.is_polynomial(n):
             raise SpecError(
                 f"a sum over {n} of something that is no polynomial in {n} has no closed form: {term.expr}",
-                "C and JavaScript have no sums: use another form for them, or emit Python",
+                "C, JavaScript and spreadsheets have no sums: use another form for them, or emit Python",
             )
         return Where(sp.Ge(high, low), sp.summation(sp.expand(term.expr), (n, low, high)), sp.Integer(0))
 
     def _code(self, printer: Any, language: str) -> str:
-        if language in ("c", "javascript"):
+        if language in ("c", "javascript", "spreadsheet"):
             return str(printer._print(self.closed()))
         n, term, low, high = self._printed(printer)
         if language == "numpy":

@@ -58,3 +58,22 @@ def test_what_is_not_there(refused: Callable[..., tuple[str, str]]) -> None:
         "lists are of sweeps, boards, forms, laws, backends",
     )
     assert refused("show", "group9")[0] == "nothing in the catalogue is called 'group9'"
+
+
+def test_a_law_in_another_form(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], refused: Callable[..., Any]
+) -> None:
+    for language, start in {
+        "c": "/*\n",
+        "python": "# ",
+        "javascript": "// ",
+        "latex": "% ",
+        "csv": '"Law ',
+    }.items():
+        status, out, err = edgeprof("show", "gtx960-theano", "--emit", language)
+        assert (status, err) == (0, "")
+        assert out.startswith(start)
+    found = edgeprof_json("show", "gtx960-theano", "--emit", "c")
+    assert found.keys() == {"name", "kind", "emit", "text"}
+    assert refused("show", "group4", "--emit", "c")[0] == "there is no law called 'group4'"
+    assert refused("show", "gtx960-theano", "--emit", "rust")[0] == "a law cannot be written as 'rust'"

@@ -151,3 +151,26 @@ def test_a_table(
         "--table and"
     )
     assert refused("fit", "--table", "none.csv")[0] == "no table none.csv"
+
+
+def test_emission(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], rehearsed: Path) -> None:
+    status, out, err = edgeprof(
+        "fit", "--db", "r.db", "--form", "eq13", "--out", "law.json", "--emit", "python"
+    )
+    assert status == 0, err
+    assert err == "law.json written\n"
+    space: dict[str, Any] = {}
+    exec(out, space)
+    told = edgeprof_json("predict", "--law", "law.json", "--conv", "2", "--fc", "1", "--batch", "1024")
+    assert space["latency_ms"](1024, conv=2, fc=1) == pytest.approx(told["latency_ms"], rel=1e-9)
+    found = edgeprof_json("fit", "--db", "r.db", "--form", "eq13", "--emit", "csv")
+    assert found["emitted"].startswith('"Law r: ')
+    assert edgeprof("fit", "--db", "r.db", "--form", "eq13", "--emit", "text")[1].startswith("gtx960 ")
+
+
+def test_emission_in_another_language(refused: Callable[..., tuple[str, str]], rehearsed: Path) -> None:
+    assert refused("fit", "--db", "r.db", "--out", "law.json", "--emit", "rust") == (
+        "a law cannot be written as 'rust'",
+        "use one of text, latex, c, python, javascript, csv",
+    )
+    assert not Path("law.json").exists()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgeprof import catalogue
 from edgeprof.errors import CatalogueError, DomainError, EdgeprofError, SpecError
-from edgeprof.fit.emit import law_text
+from edgeprof.fit.emit.text import law_text
 from edgeprof.fit.law import (
     Law,
     domain_of,

@@ -98,8 +98,8 @@ def formula(law: Law) -> list[str]:
     return lines
 
 
-def legend(law: Law) -> list[str]:
-    """What the names in the formula stand for."""
+def used_names(law: Law) -> set[str]:
+    """Every name in the terms that cost something, and in the definitions that those use."""
     used = {
         name
         for g in law.groups
@@ -107,14 +107,17 @@ def legend(law: Law) -> list[str]:
         if t.coefficient > 0
         for name in e.names
     }
-    used |= {
+    for name, expression in reversed(list(law.as_form.definitions.items())):
+        used |= expression.names if name in used else set()
+    return used | {
         "k" for t, e in zip(law.overhead, law.parsed, strict=True) if t.coefficient > 0 and "k" in e.names
     }
-    parts: list[str] = []
-    for name, expression in reversed(list(law.as_form.definitions.items())):
-        if name in used:
-            used |= expression.names
-            parts.insert(0, f"{name} = {as_text(expression)}")
+
+
+def legend(law: Law) -> list[str]:
+    """What the names in the formula stand for."""
+    used = used_names(law)
+    parts = [f"{n} = {as_text(e)}" for n, e in law.as_form.definitions.items() if n in used]
     words = KERNEL_WORDS if law.scope == "kernel" else NET_WORDS
     parts += [f"{name} {text}" for name, text in words.items() if name in used]
     parts += [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprof.fit.emit import law_text, notes, valid_for, with_error
+from edgeprof.fit.emit.text import law_text, notes, valid_for, with_error
 from edgeprof.fit.forms import read_form
 from edgeprof.fit.law import Law, law_json, read_law
 from edgeprof.fit.validate import Row, score

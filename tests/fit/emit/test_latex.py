@@ -1,0 +1,56 @@
+"""A law as LaTeX."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from edgeprof.fit.emit.latex import escaped, latex_text
+
+from .conftest import law_of
+
+
+def test_the_study_s_law() -> None:
+    text = latex_text(law_of("net"))
+    assert r"t_{\text{Dot22}} &= 6.8\times 10^{-6} \, F \\" in text
+    assert r"&\quad + 6.6\times 10^{-11} \, F \, N^{2} \\" in text
+    assert r"3.03\times 10^{-8} \, D^{2} \, \left(\sum_{n=2}^{C} \left(t - 4 \, n\right)^{2}\right)" in text
+    assert r"t_{\text{overhead}} &= 0.0098" in text
+    assert "$D$ depth" in text
+
+
+def test_coefficients_are_rounded_to_their_standard_errors() -> None:
+    text = latex_text(law_of("kernel"))
+    assert r"2.78(2)\times 10^{-7} \, B \, C \, K_{w} \, \mathrm{blocks}" in text
+    assert r"\mathrm{blocks} &= \left\lceil \frac{M}{V} \right\rceil \\" in text
+    assert "V &= 16" in text
+    assert "2.7777" not in text
+
+
+def test_it_is_balanced(named: str) -> None:
+    lines = [
+        re.sub(r"\\[{}]", "", line) for line in latex_text(law_of(named)).splitlines() if line[:1] != "%"
+    ]
+    text = "\n".join(lines)
+    assert text.count("{") == text.count("}")
+    assert text.count(r"\left") - text.count(r"\left\l") >= 0
+    assert len(re.findall(r"\\left(?![a-z])", text)) == len(re.findall(r"\\right(?![a-z])", text))
+    assert text.count(r"\begin{align*}") == text.count(r"\end{align*}") >= 1
+    for block in re.findall(r"\\begin{align\*}\n(.*?)\n\\end{align\*}", text, re.DOTALL):
+        assert not block.endswith("\\\\")
+        for row in re.sub(r"\\begin{cases}.*?\\end{cases}", "", block).splitlines():
+            assert row.count("&") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a_b & 5 %", r"a\_b \& 5 \%"),
+        ("\\input{x}", r"\textbackslash{}input\{x\}"),
+        ("1–5", "1--5"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_text_of_a_stranger_is_text(text: str, wanted: str) -> None:
+    assert escaped(text) == wanted

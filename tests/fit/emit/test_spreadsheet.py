@@ -1,0 +1,146 @@
+"""A law as a spreadsheet, worked out by a spreadsheet engine (pycel)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from typing import Any
+
+import pytest
+
+from edgeprof.fit.emit.spreadsheet import csv_sheet, place
+from edgeprof.fit.law import law_json, parse_law
+from edgeprof.nets.spec import NetSpec, net_spec
+
+from .conftest import cases_of, law_of, refused_law
+
+excelformula = pytest.importorskip("pycel.excelformula", reason="there is no pycel")
+excelutil = pytest.importorskip("pycel.excelutil", reason="there is no pycel")
+
+COUNTS = {
+    "net": 1000,
+    "kernel": 100,
+    "awkward": 100,
+}  # pycel takes 20 ms for a sheet of kernels: 1,000 on demand
+COUNT = os.environ.get("EDGEPROF_NETWORKS")
+SHARED = {"IF", "OR", "MAX", "MIN", "INT", "MOD", "SUM", "SUMIF", "SQRT", "POWER", "LOG", "NA"}
+
+
+class Book:
+    """A CSV file whose cells are worked out when they are asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.rows = list(csv.reader(io.StringIO(text)))
+        self.cells = {
+            place(r, c): excelformula.ExcelFormula(cell) if cell.startswith("=") else typed(cell)
+            for r, row in enumerate(self.rows, 1)
+            for c, cell in enumerate(row)
+            if cell
+        }
+        self.labels = {row[0]: r for r, row in enumerate(self.rows, 1) if row[0]}
+        self.values: dict[str, Any] = {}
+        self.evaluate = excelformula.ExcelFormula.build_eval_context(self.value, self.range)
+
+    def value(self, name: Any) -> Any:
+        if (name := str(name)) not in self.values:
+            cell = self.cells.get(name, "")
+            if isinstance(cell, excelformula.ExcelFormula):
+                cell = cell.compiled_lambda() if cell.compiled_lambda else self.evaluate(cell)
+            self.values[name] = cell
+        return self.values[name]
+
+    def range(self, name: Any) -> Any:
+        return tuple(
+            tuple(self.value(cell) for cell in row) for row in excelutil.AddressRange(str(name)).rows
+        )
+
+    def latency(self, net: NetSpec, batch: int) -> Any:
+        """What the sheet says when these knobs are typed in."""
+        knobs = {**net.model_dump(), "batch": batch}
+        self.values = {}
+        if "layer" not in self.labels:
+            for row, knob in ((r, row[2]) for r, row in enumerate(self.rows, 1) if len(row) > 2):
+                if knob in knobs:
+                    value = knobs[knob]
+                    mean = sum(value) / max(len(value), 1) if isinstance(value, tuple) else value
+                    self.values[place(row, 1)] = mean
+            return self.value(place(self.labels["latency"], 1))
+        for knob, value in knobs.items():
+            if isinstance(value, tuple):
+                column = next(
+                    i for i, head in enumerate(self.rows[self.labels["layer"] - 1]) if head.startswith(knob)
+                )
+                for i, one in enumerate(value):
+                    self.values[place(self.labels["layer"] + 1 + i, column)] = one
+            else:
+                self.values[place(self.labels[knob], 1)] = value
+        return self.value(place(self.labels["latency"], 1))
+
+
+def typed(cell: str) -> Any:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def test_it_gives_what_predict_gives(named: str) -> None:
+    book = Book(csv_sheet(law_of(named)))
+    for net, batch, ms in cases_of(named)[: int(COUNT or COUNTS[named])]:
+        assert book.latency(net, batch) == pytest.approx(ms, rel=1e-9)
+    speed = book.value(place(book.labels["speed"], 1))
+    assert speed == pytest.approx(batch / ms)
+
+
+@pytest.mark.parametrize("knobs", [{"kernel": 7, "conv": 5}, {"conv": 1, "pool": 25}])
+def test_a_network_that_cannot_be_has_no_number(knobs: dict[str, Any]) -> None:
+    book = Book(csv_sheet(law_of("kernel")))
+    possible = net_spec(tile=200, **knobs)
+    assert book.latency(possible, 64) > 0
+    assert book.latency(possible.model_copy(update={"tile": 28}), 64) == "#N/A"
+
+
+def test_more_layers_than_there_are_rows_have_no_number() -> None:
+    assert Book(csv_sheet(law_of("kernel"))).latency(net_spec(conv=1, fc=6), 64) == "#N/A"
+
+
+def test_what_predict_refuses_has_no_number() -> None:
+    book = Book(csv_sheet(refused_law()))
+    assert book.latency(net_spec(depth=50), 64) > 0
+    assert book.latency(net_spec(depth=5), 64) == "#N/A"
+
+
+def test_formulas_use_what_all_spreadsheets_have(named: str) -> None:
+    """Excel takes 8,192 characters in a formula, and 64 functions nested."""
+    formulas = [c for row in csv.reader(io.StringIO(csv_sheet(law_of(named)))) for c in row if c[:1] == "="]
+    for formula in formulas:
+        bare = re.sub(r'"[^"]*"', '""', formula)
+        assert set(re.findall(r"([A-Z]+[0-9]*)\(", bare)) <= SHARED
+        assert re.search(r"[;\[\]{}^%]", bare) is None
+        assert len(formula) < 8192
+        assert max(bare[:i].count("(") - bare[:i].count(")") for i in range(len(bare))) < 60
+
+
+def test_text_of_a_stranger_is_no_formula() -> None:
+    data = json.loads(law_json(law_of("net")))
+    data["groups"][0]["name"] = "=HYPERLINK(1)"
+    sheet = csv_sheet(parse_law(json.dumps(data), "law"))
+    assert "'=HYPERLINK(1)," in sheet
+    rows = list(csv.reader(io.StringIO(csv_sheet(law_of("awkward")))))
+    assert [c for row in rows for c in row if c[:1] in ("+", "-", "@")] == []
+
+
+def test_names_of_cells() -> None:
+    assert [place(7, c) for c in (0, 25, 26, 51, 52, 701, 702)] == [
+        "A7",
+        "Z7",
+        "AA7",
+        "AZ7",
+        "BA7",
+        "ZZ7",
+        "AAA7",
+    ]
+    assert place(7, 2, True) == "$C$7"
