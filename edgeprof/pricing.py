@@ -41,13 +41,18 @@ PER_BODY = (slice(None), None, None, None)
 def pricer(law: Law) -> Callable[[Bodies], Callable[[Heads], Priced]]:
     """Prices bodies, then their heads, then the networks of both; nan (or 0, or inf) where the law has nothing to say.
 
-    :raises SpecError: the law's kernels do not add up, or are not linear in ``cold``.
+    :raises SpecError: the law's kernels do not add up, are not linear in ``cold``, or have boosted trees.
     """
     composition = getattr(law, "composition", "sum")
     if composition != "sum":
         raise SpecError(
             f"law '{law.name}' composes kernels by '{composition}', and a query adds them up",
             "edgeprof predict prices its networks one by one",
+        )
+    if law.boost:
+        raise SpecError(
+            f"law '{law.name}' has boosted trees, which a query cannot ask millions of times",
+            "query the law of the plain form; edgeprof predict uses the trees",
         )
     if law.scope == "net":
         return lambda bodies: lambda heads: lambda part: _by_net(law, bodies[part], heads)

@@ -23,9 +23,9 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 SCALE = 0.1  # residuals of the logarithm beyond this are weighed down
-FEWEST = 60  # rows of a branch
-DEPTH = 5
-QUESTIONS = 16  # thresholds tried of one quantity
+FEWEST = 40  # rows of a branch
+DEPTH = 6
+QUESTIONS = 32  # thresholds tried of one quantity
 RIDGE = 1e-8
 
 

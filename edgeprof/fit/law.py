@@ -19,6 +19,7 @@ from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.fit.hybrid import Hybrid
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.rules import KernelRules, Planned, Rule
@@ -61,7 +62,8 @@ class Law(BaseModel):
     greatest value seen, or the choices; ``conformal`` the predicted latency (ms) and log error of every network held
     out, ``parted_ms`` the latency that parts them in two strata; ``seen`` a short name of every network that the law
     was fitted on; ``steps`` the blocks that kernels work in, where the data vary a dimension in small steps; ``table``,
-    of a law from somebody else's table, its file, signature, target and rows (the domain is then over its columns)."""
+    of a law from somebody else's table, its file, signature, target and rows (the domain is then over its columns);
+    ``boost`` by operator type boosted trees on what the terms leave, which no person can read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -98,6 +100,7 @@ class Law(BaseModel):
     source: str = ""
     warnings: tuple[str, ...] = ()
     table: Mapping[str, Any] = {}
+    boost: Mapping[str, Mapping[str, Any]] = {}
 
     @field_validator("domain")
     @classmethod
@@ -112,6 +115,7 @@ class Law(BaseModel):
             raise ValueError("parted_ms: no error of a network held out is on one of its sides")
         assert self.parsed is not None  # every expression is read when the law is
         assert self.kernel_rules is not None
+        assert self.hybrids is not None
 
     @cached_property
     def as_form(self) -> Form:
@@ -146,6 +150,16 @@ class Law(BaseModel):
         except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise SpecError(
                 f"law '{self.name}': a kernel rule is wrong: {error}", "fit the law again"
+            ) from None
+
+    @cached_property
+    def hybrids(self) -> dict[str, Hybrid]:
+        """The opaque part: by operator type the trees whose factor multiplies a kernel's price."""
+        try:
+            return {kind: Hybrid.from_dict(data) for kind, data in self.boost.items()}
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise SpecError(
+                f"law '{self.name}': the boosted trees are wrong: {error}", "fit the law again"
             ) from None
 
     @cached_property
@@ -285,10 +299,27 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
         prices = group_ms(law, law_group, [kernel.dims for *_, kernel in rows])
         for (i, j, weight, _), price in zip(rows, prices, strict=True):
             ms[i][j] += weight * price
+    _multiplied(law, plans, ms)
     return [
         [KernelPrice(k.kind, k.name, float(v)) for k, v in zip(plan, own, strict=True)]
         for plan, own in zip(plans, ms, strict=True)
     ]
+
+
+def _multiplied(law: Law, plans: Sequence[Sequence[Planned]], ms: Sequence[NDArray[np.float64]]) -> None:
+    """Multiply the prices ``ms`` of planned kernels by what the law's trees say, in place."""
+    for op_type, hybrid in law.hybrids.items():
+        own = [
+            (i, j)
+            for i, plan in enumerate(plans)
+            for j, kernel in enumerate(plan)
+            if kernel.kind.partition(".")[0] == op_type and ms[i][j] > 0
+        ]
+        if own:
+            prices = np.array([ms[i][j] for i, j in own])
+            factors = hybrid.factors([plans[i][j].dims for i, j in own], prices)
+            for (i, j), factor in zip(own, factors, strict=True):
+                ms[i][j] *= factor
 
 
 def group_ms(law: Law, group: LawGroup, dims: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:

@@ -19,8 +19,9 @@ from edgeprof.errors import DomainError, EdgeprofError, FitError
 from edgeprof.fit.branches import branch, left_over, made_linear
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design
-from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_intervals
+from edgeprof.fit.fitting import FOLDS, MANY, Fit, log_errors, scores_of, with_intervals
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form
+from edgeprof.fit.hybrid import fit_hybrid
 from edgeprof.fit.intervals import parted, widening
 from edgeprof.fit.law import LEVEL, KernelPrice, Law, LawGroup, Term, operator_prices, strange
 from edgeprof.fit.records import BATCHES, Record, Records
@@ -28,9 +29,14 @@ from edgeprof.fit.regress import fit_log, fit_short
 from edgeprof.fit.rules import Rule, fact_of
 from edgeprof.fit.select import Selection, simplest
 from edgeprof.fit.tables import Table
+from edgeprof.fit.trend import places, trend_ms, without
 from edgeprof.fit.uncertainty import judged
 from edgeprof.fit.validate import Row, Scores, score
 
+BOOST = "+boost"
+HYBRID, AUTO_BOOST = "hybrid", f"auto{BOOST}"  # the one is short for the other
+STEP = 4  # between the values of a constant that are tried first
+TRENDS = 3  # fits in which law and trend settle
 FEWEST = 10  # records that a law is fitted on
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -62,11 +68,13 @@ def fit_records(
     *,
     name: str = "law",
     date: str = "",
+    boost: bool = False,
     cross_validate: bool = True,
     errors: bool = True,
     seed: int = 0,
 ) -> Fit:
-    """A law of ``form``, with scores by cross-validation: all records of a layer or network are held out together.
+    """A law of ``form``, with boosted trees on its error where ``boost``, and with scores by cross-validation: all
+    records of a layer or network are held out together.
 
     :raises FitError: too few records, or a form that is not of kernels or needs constants of a machine.
     """
@@ -84,22 +92,43 @@ def fit_records(
         )
     if len(rows) < FEWEST:
         raise FitError(f"{len(rows)} rows are too few for a law", f"give a table with {FEWEST} or more")
-    constants = searched(rows, form)
-    law, parts = _assemble(records, rows, form, constants)
-    cv = _cross_validate(records, form, constants, seed) if cross_validate else None
+    trend, calm = _without_trend(records, form)
+    constants = searched(calm, form)
+    law, parts = _assemble(records, calm, form, constants)
+    if boost:
+        law = boosted(law, calm, form, seed)
+    cv = _cross_validate(records, calm, form, constants, boost, seed) if cross_validate else None
     held_out = log_errors(cv.rows) if cv else []
     law = law.model_copy(
         update={
             "name": name,
+            "form": form.name + BOOST if boost else form.name,
             "groups": _with_errors(law.groups, parts, form, seed) if errors else law.groups,
             "conformal": tuple(held_out),
             "parted_ms": parted(held_out),
             "date": date,
             "scores": scores_of(cv),
             "about": form.about,
+            "table": {**law.table, "trend_ms": trend},
         }
     )
     return Fit(Law(**law.model_dump()), cv)
+
+
+def _without_trend(records: Records, form: Form) -> tuple[float, tuple[Record, ...]]:
+    """What the last row took longer than the first (ms), and the rows as in the middle of the table."""
+    rows, place = records.rows, places([r.line for r in records.rows])
+    latency = np.array([r.latency_ms for r in rows], np.float64)
+    trend, calm = 0.0, rows
+    for _ in range(TRENDS):
+        law, _ = _assemble(records, calm, form, searched(calm, form))
+        made = predict_records(Law(**law.model_dump()), rows)
+        trend = trend_ms(latency, np.array([p.latency_ms for p in made]), place)
+        if trend == 0:
+            return 0.0, rows
+        steady = without(latency, place, trend).tolist()
+        calm = tuple(replace(r, latency_ms=ms) for r, ms in zip(rows, steady, strict=True))
+    return trend, calm
 
 
 def predict_records(law: Law, rows: Sequence[Record], level: float = LEVEL) -> list[RecordPrediction]:
@@ -130,11 +159,14 @@ def searched(rows: Sequence[Record], form: Form) -> dict[str, float]:
     found = {name: float(form.candidates(name)[len(form.candidates(name)) // 2]) for name in form.search}
     for name in form.search:
         linear = [made_linear(t.x, t.y, fit_log(t.x, t.y)) for t in _tables(rows, form, found)]
-        errors = []
-        for value in form.candidates(name):
-            tables = _tables(rows, form, {**found, name: float(value)})
-            errors.append(sum(left_over(t.x, own) for t, own in zip(tables, linear, strict=True)))
-        found[name] = float(form.candidates(name)[int(np.argmin(errors))])
+        errors: dict[int, float] = {}
+        for step in (STEP, 1):  # roughly, then around the best
+            near = min(errors, key=errors.__getitem__) if errors else None
+            for value in form.candidates(name)[::step]:
+                if near is None or (abs(value - near) < STEP and value not in errors):
+                    tables = _tables(rows, form, {**found, name: float(value)})
+                    errors[value] = sum(left_over(t.x, own) for t, own in zip(tables, linear, strict=True))
+        found[name] = float(min(errors, key=errors.__getitem__))
     return found
 
 
@@ -333,20 +365,47 @@ def domain_of_rows(rows: Sequence[Record]) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def _cross_validate(records: Records, form: Form, constants: Mapping[str, float], seed: int) -> Scores | None:
+def boosted(law: Law, rows: Sequence[Record], form: Form, seed: int) -> Law:
+    """``law`` with trees on what it leaves of the latency of ``rows``, each one operator.
+
+    :raises FitError: whole networks, too few rows, or scikit-learn is missing.
+    """
+    if not _single(rows):
+        raise FitError("boosting a table is for single layers", "take the plain form")
+    law = Law(**law.model_dump())
+    found = {}
+    for op_type in dict.fromkeys(r.operators[0].op_type for r in rows):
+        own = [r for r in rows if r.operators[0].op_type == op_type]
+        ms = np.array([p.latency_ms for p in predict_records(law, own)])
+        measured = np.array([r.latency_ms for r in own], np.float64)
+        ask = _group(form, op_type).ask
+        found[op_type] = fit_hybrid(ask, [r.operators[0].dims for r in own], ms, measured, seed)
+    return law.model_copy(update={"boost": {k: h.as_dict() for k, h in found.items()}})
+
+
+def _cross_validate(
+    records: Records,
+    calm: Sequence[Record],
+    form: Form,
+    constants: Mapping[str, float],
+    boost: bool,
+    seed: int,
+) -> Scores | None:
+    """Scores on the records as they were measured, by laws of the others without their trend."""
     numbers: dict[Any, int] = {}
     owners = np.array([numbers.setdefault(r.key, len(numbers)) for r in records.rows])
-    folds = min(FOLDS, len(numbers))
+    folds = min(FOLDS // 2 if boost or len(records.rows) > MANY else FOLDS, len(numbers))
     if folds < 3:
         return None
     fold = np.random.default_rng(seed).permutation(len(numbers)) % folds
     rows: list[Row] = []
     for f in range(folds):
-        train, held = (
-            [r for r, own in zip(records.rows, fold[owners] == f, strict=True) if own is side]
-            for side in (np.False_, np.True_)
-        )
+        out = (fold[owners] == f).tolist()
+        train = [r for r, own in zip(calm, out, strict=True) if not own]
+        held = [r for r, own in zip(records.rows, out, strict=True) if own]
         law, _ = _assemble(records, train, form, constants)
+        if boost:
+            law = boosted(law, train, form, seed)
         rows.extend(judged_rows(Law(**law.model_dump()), held))
     return score(with_intervals(rows), LEVEL)
 
@@ -367,17 +426,19 @@ def judged_rows(law: Law, rows: Sequence[Record]) -> list[Row]:
 
 
 def select_for(records: Records, form: str, **settings: Any) -> Selection:
-    """The law of the form called ``form``; for ``auto``, of the simplest of the catalogue's forms that a table can be
-    fitted with (:func:`edgeprof.fit.select.simplest`).
+    """The law of the form called ``form`` (``NAME+boost`` for one with boosted trees on its error; ``hybrid`` is short
+    for ``auto+boost``); for ``auto``, of the simplest of the catalogue's forms that a table can be fitted with
+    (:func:`edgeprof.fit.select.simplest`).
 
     :raises FitError: none of them can be fitted.
     """
-    names = [form] if form != "auto" else [str(entry.path) for entry in catalogue.entries("forms")]
+    wanted, boost, _ = (AUTO_BOOST if form == HYBRID else form).partition(BOOST)
+    names = [wanted] if wanted != "auto" else [str(entry.path) for entry in catalogue.entries("forms")]
     fits: list[Fit] = []
     trouble: EdgeprofError | None = None
     for name in names:
         try:
-            fits.append(fit_records(records, read_form(name), **settings))
+            fits.append(fit_records(records, read_form(name), boost=bool(boost), **settings))
         except (FitError, DomainError) as error:
             trouble = error
     if not fits:

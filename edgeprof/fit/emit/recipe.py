@@ -213,6 +213,11 @@ def recipe(law: Law) -> Recipe:
             f"law '{law.name}' composes its kernels by '{how}', which generated code cannot do",
             "use edgeprof predict, or fit a law that is a sum over its kernels",
         )
+    if law.boost:
+        raise SpecError(
+            f"law '{law.name}' has boosted trees, which generated code leaves out",
+            "emit the law of the plain form, or use edgeprof predict",
+        )
     form = law.as_form
     names = identifiers(form.definitions)
     variables = KERNEL_VARIABLES if law.scope == "kernel" else NET_VARIABLES

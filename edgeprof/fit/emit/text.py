@@ -47,7 +47,7 @@ SMALL_SHARE = 0.02  # groups below this part of the time share one line
 
 def law_text(law: Law, cv: Scores | None = None) -> str:
     """The law in at most 80 columns."""
-    lines = [*headline(law), "", *formula(law), *legend(law), ""]
+    lines = [*headline(law), "", *formula(law), *legend(law), *opaque(law), ""]
     if cv is not None:
         lines += accuracy(cv)
     lines += [*_hanging("  valid for  ", valid_for(law))]
@@ -55,6 +55,12 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
         lines += _hanging(head, step)
     if law.kernel_rules.lines() and not law.table:
         lines += _hanging("  rules      ", "; ".join(_own_rules(law)))
+    if trend := law.table.get("trend_ms"):
+        lines += _hanging(
+            "  trend      ",
+            f"the table's last rows took {trend:.2g} ms {'longer' if trend > 0 else 'less'} than its first, whatever "
+            "they are: measured by something that drifts. The law is for the middle, and the error above counts it",
+        )
     for note in notes(law):
         lines += _hanging("  note       ", note)
     return "\n".join(lines)
@@ -76,6 +82,18 @@ def headline(law: Law) -> list[str]:
         if law.networks
         else _hanging("", f"{law.board} {machine} · {law.runtime} {law.precision}")
     )
+
+
+def opaque(law: Law) -> list[str]:
+    """That a part of the law cannot be read."""
+    if not law.hybrids:
+        return []
+    parts = (
+        f"{kind}: {len(h.boost.trees)} trees on {', '.join(n.replace('*', '·') for n in h.ask)}"
+        for kind, h in law.hybrids.items()
+    )
+    text = f"the formula times exp of boosted trees, which no person can read ({'; '.join(parts)})"
+    return _hanging("  opaque     ", text)
 
 
 def formula(law: Law) -> list[str]:
