@@ -5,7 +5,9 @@ from __future__ import annotations
 from textwrap import indent
 
 from edgeprof.fit.emit import printers
-from edgeprof.fit.emit.recipe import AFTER, BEFORE, INPUT, OUTPUT, clean, recipe, slugs
+from edgeprof.fit.emit.decisions import AFTER, BEFORE, INPUT, OUTPUT
+from edgeprof.fit.emit.names import clean, slugs
+from edgeprof.fit.emit.recipe import recipe
 from edgeprof.fit.emit.source import (
     MEANS,
     TAB,

@@ -6,7 +6,8 @@ import json
 from textwrap import indent
 
 from edgeprof.fit.emit import printers
-from edgeprof.fit.emit.recipe import INPUT, recipe
+from edgeprof.fit.emit.decisions import INPUT
+from edgeprof.fit.emit.recipe import recipe
 from edgeprof.fit.emit.source import (
     MEANS,
     TAB,

@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy as sp
 
-from edgeprof.fit.emit.recipe import clean
+from edgeprof.fit.emit.names import clean
 from edgeprof.fit.emit.source import about
 from edgeprof.fit.emit.text import KERNEL_WORDS, NET_WORDS, used_names, with_error
 from edgeprof.fit.expressions import Expression

@@ -5,7 +5,8 @@ from __future__ import annotations
 from textwrap import indent
 
 from edgeprof.fit.emit import printers
-from edgeprof.fit.emit.recipe import INPUT, recipe
+from edgeprof.fit.emit.decisions import INPUT
+from edgeprof.fit.emit.recipe import recipe
 from edgeprof.fit.emit.source import (
     MEANS,
     TAB,

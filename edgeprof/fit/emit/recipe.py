@@ -1,30 +1,45 @@
 """Recipe: a law as functions and decisions that every language prints; the one description behind generated code.
 
 A law of whole networks is a price per group in the network's own variables. A law of kernels is a walk over the
-network's operators, as :mod:`edgeprof.nets.build` puts them: each :class:`Step` decides by the law's rules which kernel
-runs, and the kernel's :class:`Price` says how long. It gives what :func:`edgeprof.fit.law.predict` gives.
+network's operators: each step decides by the law's rules which kernel runs, and the kernel's price says how long. It
+gives what :func:`edgeprof.fit.law.predict` gives.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy as sp
 
 from edgeprof.errors import SpecError
+from edgeprof.fit.emit.decisions import (
+    AFTER,
+    BEFORE,
+    INPUT,
+    NO_PRICE,
+    NONE,
+    OUTPUT,
+    Decision,
+    Outcome,
+    Word,
+    conditions,
+    decision,
+    outcomes,
+    question,
+)
+from edgeprof.fit.emit.names import identifiers, slugs
+from edgeprof.fit.emit.walk import IMAGES, ROWS, WALK, Step, axes, image, inputs, size, vector, width
 from edgeprof.fit.expressions import Expression
 from edgeprof.fit.forms import CONSTANTS, KERNEL_VARIABLES, NET_VARIABLES
 from edgeprof.fit.functions import BoundedSum, Ceil, Floor, Root, Where
 from edgeprof.fit.law import Law, Term
-from edgeprof.fit.rules import FEATURES, MERGED, NOTHING, KernelRules, Mix, Rule, holds
+from edgeprof.fit.rules import FEATURES, MERGED, NOTHING, KernelRules, Mix, Rule
 
-INPUT, OUTPUT = "input", "output"  # what stands before the first kernel and after the last
-BEFORE, AFTER = "before", "after"  # names of the kinds that a decision asks for
-NO_PRICE = ""  # of a kernel that its group cannot price
-LARGEST = 10**300
+COLD = sp.Min(  # edgeprof.fit.features.columns
+    sp.Max(4 * sp.Symbol("Z") / sp.Symbol("L3") - 1, 0, evaluate=False), 1, evaluate=False
+)
 
 
 @dataclass(frozen=True)
@@ -38,46 +53,6 @@ class Price:
     arguments: tuple[str, ...]
     definitions: tuple[tuple[str, sp.Expr], ...]
     terms: tuple[tuple[float, sp.Expr, bool], ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What runs: a kernel of ``kind`` (None: nothing, or a part of the kernel before), how many kernels that counts as,
-    and the names of its prices with their weights."""
-
-    kind: str | None = None
-    kernels: int = 0
-    prices: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Question:
-    """``condition`` is a sympy relation between variables and words."""
-
-    condition: Any
-    yes: Decision
-    no: Decision
-
-
-Decision = Outcome | Question
-NONE = Outcome()
-
-
-class Word(sp.Symbol):  # type: ignore[misc]
-    """A kind of kernel inside an expression; every language has its own way of writing it."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """An operator of the walk, in the walk's variables: its dimensions, those of the tensor that it reads, and the
-    bytes of its weights and results; and what it becomes."""
-
-    name: str
-    title: str
-    dims: Mapping[str, sp.Expr]
-    tensor: Mapping[str, sp.Expr]
-    bytes: sp.Expr
-    decision: Decision = NONE
 
 
 @dataclass(frozen=True)
@@ -117,85 +92,6 @@ class Recipe:
         for outcome in outcomes(decision):
             used |= {n for name, _ in outcome.prices if name for n in self.price(name).arguments}
         return tuple(n for n in (BEFORE, AFTER, *KERNEL_VARIABLES) if n in used)
-
-
-# --- the walk: variables of a network, and how its pixels shrink
-
-(batch, inputs, size, depth, kernel, stride, padding, pads, out, pool, left, width, neurons, run_bytes) = (
-    sp.symbols("batch inputs size depth kernel stride padding pads out pool left width neurons run_bytes")
-)
-FLOAT = 4  # bytes
-SAME_PADS = sp.Max((Ceil(size, stride) - 1) * stride + kernel - size, 0, evaluate=False)
-PADS = Where(sp.Lt(padding, 0), SAME_PADS, 2 * padding)  # both sides of a row; padding −1 is same
-OUT = Floor(size + pads - kernel, stride) + 1
-LEFT = Floor(out, pool)
-WIDTH = inputs * size**2
-COLD = sp.Min(  # edgeprof.fit.features.columns
-    sp.Max(4 * sp.Symbol("Z") / sp.Symbol("L3") - 1, 0, evaluate=False), 1, evaluate=False
-)
-POSSIBLE = (sp.Lt(Floor(pads, 2), kernel), sp.Ge(size + pads, kernel), sp.Ge(out, pool))
-
-
-def _maps(c: Any, hi: Any, m: Any, h: Any, k: Any = 1, s: Any = 1, p: Any = 0) -> dict[str, sp.Expr]:
-    """Dimensions of an operator on images (edgeprof.nets.operators.dims)."""
-    found = {"B": batch, "C": c, "M": m, "H": h, "W": h, "Hi": hi, "Wi": hi, "Kh": k, "Kw": k, "S": s, "P": p}
-    found |= {"G": 1, "X": batch * c * hi**2, "Y": batch * m * h**2, "Z": run_bytes}
-    return {n: sp.sympify(v) for n, v in found.items()}
-
-
-def _rows(m: Any, **more: Any) -> dict[str, sp.Expr]:
-    """Dimensions of an operator on rows of ``m`` numbers."""
-    return {"B": batch, "M": m, "X": batch * m, "Y": batch * m, "Z": run_bytes, **more}
-
-
-def _image(c: Any, h: Any) -> dict[str, sp.Expr]:
-    """Dimensions of a kernel that moves images (edgeprof.fit.rules.tensor_dims)."""
-    return {"B": batch, "C": c, "H": h, "W": h, **_rows(c, X=batch * c * h**2, Y=batch * c * h**2)}
-
-
-def _vector(c: Any) -> dict[str, sp.Expr]:
-    """Dimensions of a kernel that moves rows of ``c`` numbers."""
-    return {"C": c, **_rows(c)}
-
-
-_ROW = FLOAT * batch * neurons  # bytes
-WALK = (
-    Step(
-        "conv",
-        "Conv",
-        _maps(inputs, size, depth, out, kernel, stride, pads),
-        _image(inputs, size),
-        FLOAT * (kernel**2 * inputs * depth + depth + batch * depth * out**2),
-    ),
-    Step("relu", "Relu", _maps(depth, out, depth, out), _image(depth, out), FLOAT * batch * depth * out**2),
-    Step(
-        "pool",
-        "MaxPool",
-        _maps(depth, out, depth, left, pool, pool),
-        _image(depth, out),
-        FLOAT * batch * depth * left**2,
-    ),
-    Step("flatten", "Flatten", _rows(width), _image(inputs, size), FLOAT * batch * width),
-    Step(
-        "gemm",
-        "Gemm",
-        _rows(neurons, R=batch, N=width, X=batch * width),
-        _vector(width),
-        FLOAT * (width * neurons + neurons) + _ROW,
-    ),
-    Step("relu_fc", "Relu", _rows(neurons), _vector(neurons), _ROW),
-    Step("softmax", "Softmax", _rows(neurons), _vector(neurons), _ROW),
-    Step("output", "output", {}, _vector(neurons), sp.Integer(0), Outcome(OUTPUT)),
-)
-IMAGES, ROWS = 4, 2  # axes of a tensor
-
-
-def axes(step: Step) -> int:
-    """Axes of the tensor that a step reads."""
-    return IMAGES if "H" in step.tensor else ROWS
-
-
-# --- law → recipe
 
 
 def recipe(law: Law) -> Recipe:
@@ -271,7 +167,7 @@ def _decision_of(step: Step, rules: KernelRules, priced: Pricing) -> Decision:
             return kernel
         merged = Outcome(None, 1 if mix else 0, priced(mix, step.dims))
         first = step.name in ("conv", "flatten")  # with nothing before it to be merged with
-        return _question(BEFORE, INPUT, kernel, merged) if first else merged
+        return question(BEFORE, INPUT, kernel, merged) if first else merged
 
     rule = rules.operators.get(step.title, Rule(step.title))
     return decision(rule, {n: v for n, v in step.dims.items() if n in FEATURES}, leaf)
@@ -280,7 +176,7 @@ def _decision_of(step: Step, rules: KernelRules, priced: Pricing) -> Decision:
 def _between(rules: KernelRules, steps: Iterable[Step], priced: Pricing) -> dict[int, Decision]:
     """What runs between two kernels, for images and for rows."""
     found: dict[int, Decision] = {}
-    for count, tensor in ((IMAGES, _image(inputs, size)), (ROWS, _vector(width))):
+    for count, tensor in ((IMAGES, image(inputs, size)), (ROWS, vector(width))):
         possible = {o.kind for s in steps if axes(s) == count for o in outcomes(s.decision)}
 
         def leaf(rule: Rule, dims: Mapping[str, Any] = tensor) -> Decision:
@@ -292,87 +188,12 @@ def _between(rules: KernelRules, steps: Iterable[Step], priced: Pricing) -> dict
             before, _, after = pair.partition(" → ")
             tree = decision(rule, tensor, leaf)
             if after in possible and tree != NONE:
-                chains[before] = _question(AFTER, after, tree, chains.get(before, NONE))
+                chains[before] = question(AFTER, after, tree, chains.get(before, NONE))
         whole: Decision = NONE
         for before, chain in chains.items():
-            whole = _question(BEFORE, before, chain, whole)
+            whole = question(BEFORE, before, chain, whole)
         found[count] = whole
     return found
-
-
-def decision(rule: Rule, dims: Mapping[str, Any], leaf: Callable[[Rule], Decision]) -> Decision:
-    """A rule as a decision, where ``dims`` are known (of others nothing is known: the answer is no)."""
-    if rule.ask is None:
-        return leaf(rule)
-    assert rule.yes and rule.no
-    yes, no = decision(rule.yes, dims, leaf), decision(rule.no, dims, leaf)
-    name, test, value = rule.ask
-    if name == "from":
-        return _question(BEFORE, value, yes, no) if isinstance(value, str) else no
-    parts = [name] if name in dims else name.split("*")
-    if not all(part in dims for part in parts) or not isinstance(value, int | float) or value != value:
-        return no
-    if all(dims[part].is_Integer for part in parts):
-        return yes if holds(rule.ask, {part: int(dims[part]) for part in parts}) else no
-    number = (
-        sp.Integer(int(value)) if abs(value) < 2**31 and value == int(value) else sp.Float(_bounded(value))
-    )
-    fact, relation = sp.Mul(*(sp.Symbol(part) for part in parts)), sp.Lt if test == "<" else sp.Eq
-    if test == "%":
-        fact, number = sp.Mod(fact, number, evaluate=False), sp.Integer(0)
-    return _asked(relation(fact, number, evaluate=False), yes, no)
-
-
-def _bounded(value: float) -> float:
-    """A number that fits in a float; those beyond are as good as its ends."""
-    return float(max(-LARGEST, min(LARGEST, value)))
-
-
-def _question(name: str, kind: str, yes: Decision, no: Decision) -> Decision:
-    return _asked(sp.Eq(sp.Symbol(name), Word(kind), evaluate=False), yes, no)
-
-
-def _asked(condition: Any, yes: Decision, no: Decision) -> Decision:
-    """A question, unless both answers are one; two in a row with one answer are joined by "or"."""
-    if yes == no:
-        return yes
-    if isinstance(no, Question) and no.yes == yes and isinstance(yes, Outcome):
-        return Question(sp.Or(condition, no.condition, evaluate=False), yes, no.no)
-    return Question(condition, yes, no)
-
-
-def outcomes(decision: Decision) -> Iterator[Outcome]:
-    """Every end of a decision."""
-    if isinstance(decision, Outcome):
-        yield decision
-    else:
-        yield from outcomes(decision.yes)
-        yield from outcomes(decision.no)
-
-
-def conditions(decision: Decision) -> Iterator[Any]:
-    """Every condition in a decision."""
-    if isinstance(decision, Question):
-        yield decision.condition
-        yield from conditions(decision.yes)
-        yield from conditions(decision.no)
-
-
-def limited(decision: Decision, name: str, kinds: Collection[str | None]) -> Decision:
-    """A decision where what ``name`` stands for (``before`` or ``after``) is one of ``kinds``."""
-    if isinstance(decision, Outcome):
-        return decision
-    yes, no = limited(decision.yes, name, kinds), limited(decision.no, name, kinds)
-    parts = decision.condition.args if isinstance(decision.condition, sp.Or) else (decision.condition,)
-    left = [
-        p for p in parts if sp.Symbol(name) not in p.args or p.atoms(Word) & {Word(str(k)) for k in kinds}
-    ]
-    if not left:
-        return no
-    return _asked(left[0] if len(left) == 1 else sp.Or(*left, evaluate=False), yes, no)
-
-
-# --- prices
 
 
 def price_of(
@@ -429,45 +250,3 @@ def never_negative(tree: Any, positive: Collection[str]) -> bool:
         case sp.Add() | sp.Mul() | sp.Min() | Ceil() | Floor() | Root():
             return all(sure)
     return False
-
-
-# --- names
-
-# What generated code calls, and words that one of the languages keeps for itself.
-_WORDS = """
-Math abs batch ceil checked floor fmax fmin fmod int log2 math max min modulo nan pow range sqrt sum and arguments
-as assert async auto await break case catch char class const continue debugger def default del delete do double elif
-else enum eval except export extends extern finally float for from function global goto if implements import in
-inline instanceof interface is lambda let long new nonlocal not null or package pass private protected public raise
-register restrict return short signed sizeof static struct super switch this throw true false try typedef typeof
-union unsigned var void volatile while with yield False None True
-"""
-KEPT = frozenset(_WORDS.split())
-
-
-def identifiers(definitions: Iterable[str]) -> dict[str, str]:
-    """A name for each definition that is allowed in every language: its own, if it can be."""
-    found: dict[str, str] = {}
-    for i, name in enumerate(definitions):
-        plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and not (name.isupper() and len(name) > 1)
-        found[name] = name if plain and name not in KEPT else f"defined_{i + 1}_"
-    return found
-
-
-def slugs(texts: Iterable[str]) -> dict[str, str]:
-    """A piece of an identifier for each text, no two alike: ``Conv, NCHWc`` becomes ``conv_nchwc``."""
-    found: dict[str, str] = {}
-    for text in texts:
-        slug = base = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "x"
-        count = 1
-        while slug in found.values():
-            count += 1
-            slug = f"{base}_{count}"
-        found[text] = slug
-    return found
-
-
-def clean(text: str) -> str:
-    """A text that may stand in a comment of any language: one line, nothing invisible, no end of a comment."""
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return line.replace("*/", "* /").replace("/*", "/ *")

@@ -11,30 +11,12 @@ from typing import Any
 from sympy.printing.precedence import PRECEDENCE
 
 from edgeprof import __version__
+from edgeprof.fit.emit.decisions import AFTER, BEFORE, NO_PRICE, NONE, OUTPUT, Decision, Outcome, Word
+from edgeprof.fit.emit.names import clean
 from edgeprof.fit.emit.printers import Named
-from edgeprof.fit.emit.recipe import (
-    AFTER,
-    BEFORE,
-    IMAGES,
-    LEFT,
-    NO_PRICE,
-    NONE,
-    OUT,
-    OUTPUT,
-    PADS,
-    POSSIBLE,
-    ROWS,
-    WALK,
-    WIDTH,
-    Decision,
-    Outcome,
-    Price,
-    Recipe,
-    Word,
-    axes,
-    clean,
-)
+from edgeprof.fit.emit.recipe import Price, Recipe
 from edgeprof.fit.emit.text import valid_for
+from edgeprof.fit.emit.walk import IMAGES, LEFT, OUT, PADS, POSSIBLE, ROWS, WALK, WIDTH, axes
 from edgeprof.fit.law import Law
 
 TAB = "    "

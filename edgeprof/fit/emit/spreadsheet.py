@@ -13,33 +13,25 @@ from typing import Any
 
 from sympy.printing.precedence import PRECEDENCE
 
-from edgeprof.fit.emit.printers import Spreadsheet
-from edgeprof.fit.emit.recipe import (
+from edgeprof.fit.emit.decisions import (
     AFTER,
     BEFORE,
     INPUT,
-    LEFT,
     NO_PRICE,
     NONE,
-    OUT,
     OUTPUT,
-    POSSIBLE,
-    SAME_PADS,
-    WIDTH,
     Decision,
     Outcome,
-    Price,
-    Recipe,
-    Step,
     Word,
-    axes,
-    clean,
     limited,
     outcomes,
-    recipe,
 )
+from edgeprof.fit.emit.names import clean
+from edgeprof.fit.emit.printers import Spreadsheet
+from edgeprof.fit.emit.recipe import Price, Recipe, recipe
 from edgeprof.fit.emit.source import about
 from edgeprof.fit.emit.text import KERNEL_WORDS, NET_WORDS
+from edgeprof.fit.emit.walk import LEFT, OUT, POSSIBLE, SAME_PADS, WIDTH, Step, axes
 from edgeprof.fit.forms import CONSTANTS, KERNEL_VARIABLES
 from edgeprof.fit.law import Law
 
