@@ -114,6 +114,11 @@ def recipe(law: Law) -> Recipe:
             f"law '{law.name}' has boosted trees, which generated code leaves out",
             "emit the law of the plain form, or use edgeprof predict",
         )
+    if law.hybrids:
+        raise SpecError(
+            f"law '{law.name}' has boosted trees, which generated code has not",
+            "emit it as text or latex, or fit it without them",
+        )
     form = law.as_form
     names = identifiers(form.definitions)
     variables = KERNEL_VARIABLES if law.scope == "kernel" else NET_VARIABLES

@@ -16,6 +16,7 @@ from edgeprof.nets.spec import NetSpec, net_spec
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "laws"
 BATCHES = (16, 33, 100, 128)
+TREES = {"ask": ["C"], "features": 4, "start": 0.1, "rate": 0.05, "trees": []}  # of a law with an opaque part
 Case = tuple[NetSpec, int, float]  # network, batch, ms
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from edgeprof.fit.emit.latex import escaped, latex_text
+from edgeprof.fit.law import law_json, parse_law
 
-from .conftest import law_of
+from .conftest import TREES, law_of
 
 
 def test_the_study_s_law() -> None:
@@ -41,6 +43,14 @@ def test_it_is_balanced(named: str) -> None:
         assert not block.endswith("\\\\")
         for row in re.sub(r"\\begin{cases}.*?\\end{cases}", "", block).splitlines():
             assert row.count("&") == 1
+
+
+def test_what_cannot_be_read_is_told() -> None:
+    data = {**json.loads(law_json(law_of("kernel"))), "boost": {"Conv": TREES}}
+    text = latex_text(parse_law(json.dumps(data), "law"))
+    assert text.endswith(
+        "Opaque: the formula times exp of boosted trees, which no person can read (Conv: 0 trees on C).\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from edgeprof.fit.emit.recipe import never_negative, recipe
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.law import Law, law_json, parse_law
 
-from .conftest import law_of
+from .conftest import TREES, law_of
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,10 @@ def test_laws_that_generated_code_cannot_be() -> None:
     law = parse_law(json.dumps({**data, "table": {"file": "x.csv"}}), "law")
     with pytest.raises(SpecError, match="rows of a table"):
         recipe(law)
+
+    boosted = parse_law(json.dumps({**data, "boost": {"Conv": TREES}}), "law")
+    with pytest.raises(SpecError, match="has boosted trees"):
+        recipe(boosted)
 
     class Composed(Law):
         composition: str = "host"
