@@ -16,6 +16,8 @@ _API = {
     "net_spec": "edgeprof.nets.spec",
     "build_model": "edgeprof.nets.build",
     "operators": "edgeprof.nets.operators",
+    "zoo_names": "edgeprof.nets.zoo",
+    "zoo_model": "edgeprof.nets.zoo",
     "read_sweep": "edgeprof.sweeps.spec",
     "expand": "edgeprof.sweeps.expand",
     "open_target": "edgeprof.sweep",

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.intervals import half_widths, probabilities, widening
 from edgeprof.fit.law import LEVEL, Law, outside, predict, strange
-from edgeprof.nets.build import MAX_BYTES
 from edgeprof.nets.columns import Bodies, Ints, head_activations, head_macs, head_parameters
+from edgeprof.nets.graph import MAX_BYTES
 from edgeprof.nets.spec import NetSpec
 from edgeprof.pricing import PER_BODY, pricer
 from edgeprof.space import HEAD, Heads, Slab, Space, parse_choice, space

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, WorkerError
-from edgeprof.nets.build import IR_VERSION, OPSET, model_bytes
+from edgeprof.nets.build import model_bytes
+from edgeprof.nets.graph import IR_VERSION, OPSET
 from edgeprof.nets.operators import net_operators, parse_model, total_macs
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case

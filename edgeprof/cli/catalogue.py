@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,14 +12,14 @@ from edgeprof.cli import options as o
 from edgeprof.cli.output import print_json
 from edgeprof.errors import CatalogueError
 
-KINDS = ("sweeps", "boards", "forms", "laws", "backends")
+KINDS = ("sweeps", "boards", "forms", "laws", "backends", "zoo")
 
 
 def list_names(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
     json_: o.Json = False,
 ) -> int:
-    """List sweeps, boards, forms, laws or backends, and where each comes from.
+    """List sweeps, boards, forms, laws, backends or the networks of the zoo, and where each comes from.
 
     Example: edgeprof list sweeps
     """
@@ -28,10 +29,11 @@ def list_names(
     if kind == "backends":
         from edgeprof.backends.open import BACKENDS
 
-        rows = [
-            {"name": name, "about": about, "origin": "edgeprof", "path": None}
-            for name, (about, _) in BACKENDS.items()
-        ]
+        rows = [_built_in(name, about) for name, (about, _) in BACKENDS.items()]
+    elif kind == "zoo":
+        from edgeprof.nets.zoo import ZOO
+
+        rows = [_built_in(name, about) for name, (about, _) in ZOO.items()]
     else:
         rows = [
             {
@@ -54,31 +56,56 @@ def list_names(
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="A sweep, board, form or law; with --emit a law's file will do.")
+        str,
+        typer.Argument(
+            help="A sweep, board, form or law, or a network of the zoo; with --emit a law's file will do."
+        ),
     ],
     emit: o.Emit = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in one run of a network (1).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the network to this ONNX file instead.")] = None,
     json_: o.Json = False,
 ) -> int:
-    """Show the file of a sweep, board, form or law; or a law in another form.
+    """Show the file of a sweep, board, form or law; a law in another form; or the layers of a network.
 
     Example: edgeprof show group4
 
     Example: edgeprof show gtx960-theano --emit c > law.h
+
+    Example: edgeprof show resnet18 --batch 16 --out resnet18.onnx
     """
     if emit is not None:
+        if batch is not None or out is not None:
+            raise CatalogueError(
+                "--emit is for laws, --batch and --out for networks",
+                f"edgeprof show {name} --emit {emit} > FILE",
+            )
         return _show_law(name, emit, json_)
     for kind in catalogue.FOLDERS:
         found = next((e.path for e in catalogue.entries(kind) if e.name == name), None)
         if found is not None:
+            if batch is not None or out is not None:
+                raise CatalogueError(f"{name} is no network: it is a file of {kind}", f"edgeprof show {name}")
             text = catalogue.read_text(found)
             if json_:
                 print_json({"name": name, "kind": kind, "path": str(found), "text": text})
             else:
                 print(text.rstrip())
             return 0
-    raise CatalogueError(
-        f"nothing in the catalogue is called '{name}'", "edgeprof list sweeps|boards|forms|laws tells names"
-    )
+    from edgeprof.cli.network import show_network
+    from edgeprof.nets.zoo import ZOO
+
+    if name not in ZOO:
+        raise CatalogueError(
+            f"nothing in the catalogue is called '{name}'",
+            "edgeprof list sweeps|boards|forms|laws|zoo tells names",
+        )
+    show_network(name, batch or 1, out, json_)
+    return 0
+
+
+def _built_in(name: str, about: str) -> dict[str, Any]:
+    return {"name": name, "about": about, "origin": "edgeprof", "path": None}
 
 
 def _show_law(name: str, language: str, json_: bool) -> int:

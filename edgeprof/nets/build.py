@@ -1,56 +1,11 @@
-"""NetSpec → ONNX model: opset 13 and IR version 7, which the runtimes of JetPack 4 to 7 read."""
+"""NetSpec → ONNX model."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from typing import Any
-
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
-from edgeprof.errors import SpecError
+from edgeprof.nets.graph import Graph, checked_bytes
 from edgeprof.nets.spec import NetSpec
-
-OPSET = 13
-IR_VERSION = 7
-MAX_BYTES = 2**31 - 1  # protobuf's limit for one message
-
-
-class _Graph:
-    """Nodes and initializers of a graph that grows from input to output."""
-
-    def __init__(self, seed: int, weights: bool) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[TensorProto] = []
-        self.bytes = 0
-        self._rng = np.random.default_rng(seed)
-        self._weights = weights
-
-    def node(self, op_type: str, name: str, inputs: list[str], **attributes: Any) -> str:
-        output = f"{name}_out"
-        self.nodes.append(helper.make_node(op_type, inputs, [output], name=name, **attributes))
-        return output
-
-    def parameters(self, name: str, shape: tuple[int, ...], fan_in: int) -> list[str]:
-        """Weight and bias: He initialisation (He et al. 2015, equation 10), zero bias of ``shape``'s outputs."""
-        outputs = shape[-1] if len(shape) == 2 else shape[0]
-        self.bytes += 4 * (math.prod(shape) + outputs)
-        if self.bytes > MAX_BYTES:
-            raise SpecError(
-                f"network: its weights exceed 2 GiB at {name}, more than one ONNX file holds",
-                "use less depth, fewer neurons, more pooling or a smaller tile",
-            )
-        for suffix, dims in (("weight", shape), ("bias", (outputs,))):
-            tensor = TensorProto(name=f"{name}_{suffix}", dims=dims, data_type=TensorProto.FLOAT)
-            if self._weights:
-                values = np.zeros(dims, np.float32)
-                if suffix == "weight":
-                    values = self._rng.standard_normal(dims, np.float32) * np.float32(math.sqrt(2 / fan_in))
-                tensor = numpy_helper.from_array(values, tensor.name)
-            self.initializers.append(tensor)
-        return [f"{name}_weight", f"{name}_bias"]
 
 
 def build_model(net: NetSpec, batch: int, *, weights: bool = True) -> onnx.ModelProto:
@@ -63,8 +18,7 @@ def build_model(net: NetSpec, batch: int, *, weights: bool = True) -> onnx.Model
 
     :raises SpecError: where the weights do not fit in one file.
     """
-    seed = int.from_bytes(hashlib.sha256(net.model_dump_json().encode()).digest()[:8], "little")
-    graph = _Graph(seed, weights)
+    graph = Graph(net.model_dump_json(), weights)
     value, size, channels = "input", net.tile, net.channels
     for i in range(net.conv):
         name, k, s = f"conv{i + 1}", net.kernel[i], net.stride[i]
@@ -94,28 +48,9 @@ def build_model(net: NetSpec, batch: int, *, weights: bool = True) -> onnx.Model
         value = graph.node("Gemm", name, [value, *graph.parameters(name, (width, neurons), width)])
         value = graph.node("Relu" if hidden else "Softmax", f"{name}_relu" if hidden else "softmax", [value])
         width = neurons
-    graph.nodes[-1].output[0] = "output"
-    return helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "edgeprof",
-            [
-                helper.make_tensor_value_info(
-                    "input", TensorProto.FLOAT, [batch, net.channels, net.tile, net.tile]
-                )
-            ],
-            [helper.make_tensor_value_info("output", TensorProto.FLOAT, [batch, net.classes])],
-            graph.initializers,
-        ),
-        producer_name="edgeprof",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-    )
+    return graph.model((batch, net.channels, net.tile, net.tile), (batch, net.classes))
 
 
 def model_bytes(net: NetSpec, batch: int) -> bytes:
     """:func:`build_model`, checked by ``onnx.checker`` and serialised; the same arguments, the same bytes."""
-    model = build_model(net, batch)
-    data: bytes = model.SerializeToString(deterministic=True)
-    onnx.checker.check_model(data)
-    return data
+    return checked_bytes(build_model(net, batch))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from onnx import NodeProto, TensorProto, helper
 
 from edgeprof.errors import SpecError
-from edgeprof.nets.build import IR_VERSION, OPSET
+from edgeprof.nets.graph import IR_VERSION, OPSET
 from edgeprof.nets.operators import Operator, Shape, operators
 
 

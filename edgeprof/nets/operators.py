@@ -23,7 +23,8 @@ class Operator:
     """One node of an ONNX graph.
 
     ``inputs`` and ``outputs`` are the shapes of its activations (parameters apart); ``producers`` names the
-    operators whose output it reads, in the order of its inputs. ``macs`` are multiply-accumulates per run,
+    operators whose output it reads, in the order of its inputs. ``parameters`` counts what is learnt (and a batch
+    normalisation's running mean and variance): no scalars, shapes or axes. ``macs`` are multiply-accumulates per run,
     bytes are per run too. ``dims`` are the numbers that laws are written in (see :func:`dims`), and ``Z``, the bytes of
     weights and results that a run of the whole graph touches.
     """
@@ -114,7 +115,7 @@ def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
                 producers=tuple(producers[v] for v in activations if v in producers),
                 values=tuple(node.output),
                 macs=macs,
-                parameters=sum(math.prod(w.dims) for w in weights),
+                parameters=sum(math.prod(w.dims) for w in weights if _learnt(w)),
                 parameter_bytes=sum(math.prod(w.dims) * _item_bytes(w.data_type) for w in weights),
                 activation_bytes=sum(
                     math.prod(shapes[v]) * sizes[v] for v in (*activations, *node.output) if v
@@ -204,6 +205,12 @@ def _macs(
     if node.op_type in ("Gemm", "MatMul") and outputs:
         return math.prod(_product(node, inputs, outputs, weights))
     return 0
+
+
+def _learnt(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor is learnt: a single number (a limit, an epsilon) and 64-bit whole numbers (a shape, axes) belong
+    to the operator."""
+    return bool(tensor.dims) and tensor.data_type != onnx.TensorProto.INT64
 
 
 def _item_bytes(data_type: int) -> int:
