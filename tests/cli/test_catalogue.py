@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from edgeprof import catalogue
+from edgeprof.nets.graph import checked_bytes
+from edgeprof.nets.zoo import zoo_model
 
 
-@pytest.mark.parametrize("kind", ["sweeps", "boards", "forms", "laws", "backends"])
+@pytest.mark.parametrize("kind", ["sweeps", "boards", "forms", "laws", "backends", "zoo"])
 def test_lists(kind: str, edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]) -> None:
     rows = edgeprof_json("list", kind)
     assert rows
@@ -20,7 +22,7 @@ def test_lists(kind: str, edgeprof: Callable[..., Any], edgeprof_json: Callable[
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == [row["name"] for row in rows]
     assert max(len(line) for line in out.splitlines()) <= 80
-    if kind != "backends":
+    if kind not in ("backends", "zoo"):
         assert [row["name"] for row in rows] == [e.name for e in catalogue.entries(kind)]  # type: ignore[arg-type]
         assert all(Path(row["path"]).is_file() for row in rows)
 
@@ -52,10 +54,64 @@ def test_show_is_the_file(name: str, edgeprof: Callable[..., Any], edgeprof_json
     assert (status, out.rstrip(), err) == (0, found["text"].rstrip(), "")
 
 
+def test_layers_of_a_network(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]) -> None:
+    found = edgeprof_json("show", "resnet18")
+    assert (found["kind"], found["batch"], found["input"]) == ("zoo", 1, [1, 3, 224, 224])
+    assert (found["macs"], found["published_parameters"]) == (1_814_073_344, 11_689_512)
+    assert found["parameters"] == 11_689_512 - 4_800  # one number per channel less than scale and shift
+    assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
+    assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
+    assert found["layers"][0] == {
+        "name": "conv1",
+        "operator": "Conv",
+        "output": [1, 64, 112, 112],
+        "macs": 118_013_952,
+        "parameters": 9_472,
+    }
+    assert found["out"] is None
+    status, out, err = edgeprof("show", "resnet18")
+    lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert lines[0] == "ResNet, 18 layers, 2016 · input 1×3×224×224"
+    assert lines[1].split() == ["layer", "operator", "output", "MACs", "(M)", "parameters"]
+    assert lines[2].split() == ["conv1", "Conv", "1×64×112×112", "118.01", "9,472"]
+    assert lines[-2] == "total: 1,814.07 M MACs in a run of batch 1, 11,684,712 parameters"
+    assert lines[-1] == "published: 11,689,512 parameters, with batch normalisation's scale and shift"
+    assert len(lines) == 2 + len(found["layers"]) + 2
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vit-tiny", "inception-v3", "densenet121"])
+def test_layers_fit_the_screen(name: str, edgeprof: Callable[..., Any]) -> None:
+    lines = edgeprof("show", name, "--batch", "4096")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all("4096×" in line for line in lines[2:5])
+
+
+def test_a_network_as_a_file(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], here: Path
+) -> None:
+    assert edgeprof("show", "lenet5", "--batch", "2", "--out", "net.onnx") == (
+        0,
+        "",
+        "lenet5 at batch 2, random weights: 0.2 MB in net.onnx\n",
+    )
+    assert (here / "net.onnx").read_bytes() == checked_bytes(zoo_model("lenet5", 2))
+    assert edgeprof_json("show", "lenet5", "--out", "again.onnx")["out"] == "again.onnx"
+    assert (here / "again.onnx").is_file()
+
+
+def test_what_is_no_network_is_not_written(refused: Callable[..., tuple[str, str]], here: Path) -> None:
+    assert refused("show", "group4", "--out", "x.onnx")[0] == "group4 is no network: it is a file of sweeps"
+    assert refused("show", "group4", "--batch", "2")[0] == "group4 is no network: it is a file of sweeps"
+    assert refused("show", "lenet5", "--batch", "0")[0].startswith("Invalid value for '--batch'")
+    assert "cannot write" in refused("show", "lenet5", "--out", "no/x.onnx")[0]
+    assert not list(here.glob("*.onnx"))
+
+
 def test_what_is_not_there(refused: Callable[..., tuple[str, str]]) -> None:
     assert refused("list", "cows") == (
         "there is no list of 'cows'",
-        "lists are of sweeps, boards, forms, laws, backends",
+        "lists are of sweeps, boards, forms, laws, backends, zoo",
     )
     assert refused("show", "group9")[0] == "nothing in the catalogue is called 'group9'"
 

@@ -273,6 +273,22 @@ def test_constants_count_as_parameters_and_producers_are_named() -> None:
     assert total.inputs == ((2, 3), (2, 3))
 
 
+def test_what_is_learnt_counts_as_parameters() -> None:
+    top, shape = (
+        numpy_helper.from_array(np.float32(6), "top"),
+        numpy_helper.from_array(np.array([8]), "shape"),
+    )
+    nodes = [
+        helper.make_node("Clip", ["x", "", "top"], ["clipped"], name="clip"),
+        helper.make_node("Reshape", ["clipped", "shape"], ["flat"], name="reshape"),
+        helper.make_node("PRelu", ["flat", "slope"], ["out"], name="prelu"),
+    ]
+    graph = model(nodes, {"x": [2, 4]}, {"slope": [1]})
+    graph.graph.initializer.extend([top, shape])
+    assert [op.parameters for op in operators(graph)] == [0, 0, 1]
+    assert [op.parameter_bytes for op in operators(graph)] == [4, 8, 4]
+
+
 def test_bytes_follow_the_data_type() -> None:
     node = helper.make_node("MatMul", ["x", "w"], ["out"], name="op")
     graph = model([node], {}, {})
