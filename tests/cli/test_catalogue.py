@@ -103,6 +103,7 @@ def test_a_network_as_a_file(
 def test_what_is_no_network_is_not_written(refused: Callable[..., tuple[str, str]], here: Path) -> None:
     assert refused("show", "group4", "--out", "x.onnx")[0] == "group4 is no network: it is a file of sweeps"
     assert refused("show", "group4", "--batch", "2")[0] == "group4 is no network: it is a file of sweeps"
+    assert "--emit is for laws" in refused("show", "gtx960-theano", "--emit", "c", "--out", "law.h")[0]
     assert refused("show", "lenet5", "--batch", "0")[0].startswith("Invalid value for '--batch'")
     assert "cannot write" in refused("show", "lenet5", "--out", "no/x.onnx")[0]
     assert not list(here.glob("*.onnx"))

@@ -59,8 +59,8 @@ def test_totals_are_torchvision_s(name: str) -> None:
 
 
 def test_lenet5() -> None:
-    # LeCun et al. 1998, §II.B: C1 has 156 parameters and 122,304 connections (26 to each of 4,704 units, one of them the
-    # bias), C3 1,516 parameters in 60 of the 96 kernels that it has here, C5 48,120 and F6 10,164.
+    # LeCun et al. 1998, §II.B: C1 has 156 parameters and 122,304 connections (26 to each of 4,704 units, one of them
+    # the bias), C3 1,516 parameters in 60 of the 96 kernels that it has here, C5 48,120 and F6 10,164.
     found = {op.name: op for op in layers("lenet5")}
     assert [found[name].parameters for name in ("c1", "c5", "f6")] == [156, 48_120, 10_164]
     assert found["c1"].macs + 28 * 28 * 6 == 122_304
@@ -87,9 +87,9 @@ def test_inception_v3_has_the_published_sizes() -> None:
 
 
 def test_densenet40() -> None:
-    # Huang et al. 2017, table 2: 1.0 million parameters (implementations print 1,019,722). The paper has no MACs. Both
-    # follow from §3: three blocks of 12 layers on 32, 16 and 8 pixels a side, each 3×3 from 16 + 12·i channels to 12, and
-    # transitions that keep all channels; normalisation comes before each convolution but the first.
+    # Huang et al. 2017, table 2: 1.0 million parameters (implementations print 1,019,722). The paper has no MACs.
+    # Both follow from §3: three blocks of 12 layers on 32, 16 and 8 pixels a side, each 3×3 from 16 + 12·i channels
+    # to 12, and transitions that keep all channels; normalisation comes before each convolution but the first.
     products, weights = 32**2 * 9 * 3 * 16, 9 * 3 * 16
     for block, side in enumerate((32, 16, 8)):
         widths = [16 + 12 * (12 * block + layer) for layer in range(13)]
@@ -216,6 +216,17 @@ def test_the_same_name_gives_the_same_bytes_in_any_process() -> None:
 
 def test_without_weights_a_graph_is_small() -> None:
     assert len(zoo_model("vgg16", weights=False).SerializeToString()) < 10_000
+
+
+def test_the_table_of_the_documentation() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "zoo.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert [row[0].strip("| `") for row in rows] == list(zoo_names())
+    for row, name in zip(rows, zoo_names(), strict=True):
+        channels, height, width = layers(name)[0].inputs[0][1:]
+        assert row[1] == f"{height}×{width}×{channels}"
+        assert row[2] == f"{published_parameters(name):,}"
+        assert row[3] == f"{macs(name) / 1e6:,.2f}"
 
 
 def test_a_name_that_is_not_there() -> None:
