@@ -290,14 +290,16 @@ class _Walk:
 
 
 class _Some(Mapping[str, Any]):
-    """Columns, of which some rows are taken when they are asked for."""
+    """Columns, of which some rows are taken, and made fractional, when they are asked for."""
 
     def __init__(self, columns: Mapping[str, Any], rows: Rows) -> None:
         self.columns, self.rows = columns, rows
 
     def __getitem__(self, name: str) -> Any:
         column = self.columns[name]
-        return column[self.rows] if np.ndim(column) == 1 and len(self.rows) < len(column) else column
+        if np.ndim(column) == 1 and len(self.rows) < len(column):
+            column = column[self.rows]
+        return np.asarray(column, np.float64)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)

@@ -39,7 +39,7 @@ AXES: Mapping[str, int] = {
 RANKS: tuple[Rank, ...] = ("macs", "parameters", "speed")
 ASSUMED_BATCH = 1024
 CHUNK = 2**17  # networks priced at once
-SLAB = 2**18  # conv layers held at once
+SLAB = 2**19  # conv layers held at once
 FRONT = 1000  # networks of a front that are told unless fewer or more are asked for
 MIB = 2**20
 

@@ -83,7 +83,7 @@ class Expression:
         try:
             with np.errstate(all="ignore"):
                 result = np.broadcast_to(_compiled(self)(*arrays), shape)
-            return np.array(result.astype(np.float64, casting="safe"))
+            return np.asarray(result.astype(np.float64, casting="safe"))
         except (ArithmeticError, TypeError) as error:  # constants that sympy did not work out
             raise SpecError(
                 f"no real number: {_short(self.text)}",
