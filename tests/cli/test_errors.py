@@ -330,7 +330,7 @@ def test_every_command_of_the_readme_runs(edgeprof: Callable[..., Any], here: Pa
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_example_of_a_verb_runs(verb: str, edgeprof: Callable[..., Any], here: Path) -> None:
     text = " ".join(edgeprof(verb, "--help")[1].split())
-    found = re.search(r"Example: (edgeprof .*?) (?:Arguments|Options|The network):", text)
+    found = re.search(r"Example: (edgeprof .*?) (?:Example|Arguments|Options|The network):", text)
     assert found
     prepared(here, edgeprof)
     status, _, err = edgeprof(*smaller(found[1]))
