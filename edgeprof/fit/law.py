@@ -281,9 +281,14 @@ def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPr
 
 def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[KernelPrice]]:
     """For each run of operators the kernels that the law's rules expect, each priced by its group; averaged where the
-    rules are not sure. For a law of kernels."""
+    rules are not sure. For a law of kernels.
+
+    :raises DomainError: a law of a table has no price for an operator that multiplies.
+    """
     form = law.as_form
     plans = [law.kernel_rules.plan(run) for run in runs]
+    if law.table:
+        _check_priced(law, runs, plans)
     by_group: dict[str, list[tuple[int, int, float, Planned]]] = {}
     for i, plan in enumerate(plans):
         for j, kernel in enumerate(plan):
@@ -304,6 +309,18 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
         [KernelPrice(k.kind, k.name, float(v)) for k, v in zip(plan, own, strict=True)]
         for plan, own in zip(plans, ms, strict=True)
     ]
+
+
+def _check_priced(law: Law, runs: Sequence[Sequence[Operator]], plans: Sequence[Sequence[Planned]]) -> None:
+    heavy = {op.op_type for run in runs for op in run if op.macs}
+    free = {
+        k.kind for plan in plans for k in plan if not any(law.as_form.group_of(kind) for kind, _ in k.mix)
+    }
+    if missing := sorted(heavy & free):
+        raise DomainError(
+            f"law '{law.name}' is of a table of {law.table.get('signature')} and has no price for {', '.join(missing)}",
+            "fit one on a table that has them, or on a sweep's networks",
+        )
 
 
 def _multiplied(law: Law, plans: Sequence[Sequence[Planned]], ms: Sequence[NDArray[np.float64]]) -> None:

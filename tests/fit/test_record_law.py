@@ -11,10 +11,11 @@ import pytest
 from edgeprof.errors import DomainError, FitError
 from edgeprof.fit.emit import law_text
 from edgeprof.fit.forms import Form, Group, read_form
-from edgeprof.fit.law import law_json, parse_law, read_law
+from edgeprof.fit.law import law_json, parse_law, predict, read_law
 from edgeprof.fit.record_law import fit_records, predict_records, select_for
 from edgeprof.fit.records import Record, Records, read_records
 from edgeprof.nets.layers import conv_layer, linear_layer
+from edgeprof.nets.spec import net_spec
 
 LATENCY = Path(__file__).resolve().parents[1] / "data" / "latency"
 V100 = ["device=Tesla V100-PCIE-32GB"]
@@ -83,6 +84,15 @@ def test_outside_what_was_seen() -> None:
     assert near.interval_ms is not None
     assert found.interval_ms is not None
     assert found.interval_ms[1] / found.latency_ms > near.interval_ms[1] / near.latency_ms
+
+
+def test_what_a_table_does_not_have_is_not_free() -> None:
+    law = fit_records(linear_records(), PLAIN, cross_validate=False).law
+    row = linear_records(1).rows[0]
+    with pytest.raises(DomainError, match="of a table of linear and has no price for Conv"):
+        predict_records(law, [replace(row, operators=conv_layer(1, 3, 4, 3, 8))])
+    with pytest.raises(DomainError, match="no price for Conv"):
+        predict(law, net_spec(conv=1), 16)
 
 
 def test_networks_are_fitted_on_their_sums() -> None:
