@@ -86,6 +86,20 @@ def test_outside_what_was_seen() -> None:
     assert found.interval_ms[1] / found.latency_ms > near.interval_ms[1] / near.latency_ms
 
 
+def test_a_trend_is_kept_out_of_the_coefficients() -> None:
+    calm = linear_records(300, noise=0.03)
+    lines = np.array([r.line for r in calm.rows])
+    place = (lines - lines.min()) / np.ptp(lines)
+    drifting = [
+        replace(r, latency_ms=(r.latency_ms or 0) + 0.5 * p) for r, p in zip(calm.rows, place, strict=True)
+    ]
+    law = fit_records(replace(calm, rows=tuple(drifting)), PLAIN, cross_validate=False).law
+    assert law.table["trend_ms"] == pytest.approx(0.5, rel=0.1)
+    assert [t.coefficient for t in law.groups[0].terms] == pytest.approx([0.3, 2e-10, 1e-8], rel=0.15)
+    assert "last rows took 0.5 ms longer" in " ".join(law_text(law).split())
+    assert fit_records(calm, PLAIN, cross_validate=False).law.table["trend_ms"] == 0
+
+
 def test_what_a_table_does_not_have_is_not_free() -> None:
     law = fit_records(linear_records(), PLAIN, cross_validate=False).law
     row = linear_records(1).rows[0]
