@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say, warn
+from edgeprof.cli.output import print_json, say, warn, working
 from edgeprof.errors import SpecError
 
 
@@ -60,12 +60,13 @@ def fit(
     if table is not None and steps is not None:
         raise SpecError("--steps draws what a sweep measured, not a table", "leave one of them out")
     name = out.stem if out else (table or db).name.partition(".")[0]
-    if table is not None:
-        selection = select_for(read_records(table, target, where or []), form, name=name, date=now())
-    else:
-        with Store(db) as store:
-            measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
-        selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
+    with working("fitting"):
+        if table is not None:
+            selection = select_for(read_records(table, target, where or []), form, name=name, date=now())
+        else:
+            with Store(db) as store:
+                measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
+            selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
     best = selection.fit
     if out is not None:
         write_law(best.law, out)
