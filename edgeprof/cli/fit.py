@@ -26,6 +26,17 @@ def fit(
     target: Annotated[
         str, typer.Option(help="The table's column of latencies in ms; {batch} stands for a number.")
     ] = "latency_ms",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="The batch of a table's rows, where no column tells it.")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option("--from", help="Another board's law as the prior, for a law from a few networks."),
+    ] = None,
+    nets: Annotated[
+        int | None, typer.Option(min=1, help="Use only so many networks, the first of a seeded shuffle.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of that shuffle.")] = 0,
     launch: Annotated[
         str, typer.Option(help="The launch mode that the law is of, where there are several.")
     ] = "blocking",
@@ -44,29 +55,45 @@ def fit(
     Example: edgeprof fit --db edgeprof.db --out law.json
 
     Example: edgeprof fit --table conv.csv --target latency_ms --where device=X --out law.json
+
+    Example: edgeprof fit --from board-a.json --nets 10 --db board-b.db --out board-b.json
     """
     from edgeprof.fit.emit import check_language, law_text, selection_lines
     from edgeprof.fit.emit import emit as emitted
     from edgeprof.fit.examples import matching, usable
-    from edgeprof.fit.law import write_law
+    from edgeprof.fit.law import read_law, write_law
+    from edgeprof.fit.network_law import first_networks
     from edgeprof.fit.quanta import evidence_of
-    from edgeprof.fit.record_law import select_for
+    from edgeprof.fit.record_law import select_for, transfer_records
     from edgeprof.fit.records import read_records
-    from edgeprof.fit.select import select
+    from edgeprof.fit.select import Selection, select
+    from edgeprof.fit.transfer_law import first_measurements, transfer_law
     from edgeprof.report.steps import write_steps
     from edgeprof.store import Store, now
 
     check_language(emit or "text")
+    if prior is not None and form != "auto":
+        raise SpecError("the form is that of the law given with --from", "leave out --form")
     if table is not None and steps is not None:
         raise SpecError("--steps draws what a sweep measured, not a table", "leave one of them out")
     name = out.stem if out else (table or db).name.partition(".")[0]
     with working("fitting"):
         if table is not None:
-            selection = select_for(read_records(table, target, where or []), form, name=name, date=now())
+            records = read_records(table, target, where or [], batch)
+            records = first_networks(records, nets, seed) if nets else records
+            if prior is not None:
+                selection = Selection(transfer_records(records, read_law(prior), name=name, date=now()))
+            else:
+                selection = select_for(records, form, name=name, date=now())
         else:
             with Store(db) as store:
                 measurements, sweeps = matching(store.measurements(), where or []), store.sweeps()
-            selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
+            measurements = first_measurements(measurements, nets, seed) if nets else measurements
+            if prior is not None:
+                fitted = transfer_law(measurements, read_law(prior), name=name, launch=launch, date=now())
+                selection = Selection(fitted)
+            else:
+                selection = select(measurements, form, name=name, sweeps=sweeps, launch=launch, date=now())
     best = selection.fit
     if out is not None:
         write_law(best.law, out)

@@ -65,13 +65,13 @@ def predict(
         )
         | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
     )
-    if table is not None:
-        if knobs:
-            raise SpecError(f"--table and --{next(iter(knobs))} are two questions", "give one of them")
-        return _rows(read_law(law), table, o.percent(level), json_)
     batches = knobs.pop("batch", None)
     if batches is not None and (len(batches) != 1 or not isinstance(batches[0], int) or batches[0] < 1):
         raise SpecError(f"--batch {batch} is no batch", "give one whole number from 1")
+    if table is not None:
+        if knobs:
+            raise SpecError(f"--table and --{next(iter(knobs))} are two questions", "give one of them")
+        return _rows(read_law(law), table, int(batches[0]) if batches else None, o.percent(level), json_)
     net = net_spec(**{k: v[0] if len(v) == 1 else v for k, v in knobs.items()})
     found_law = read_law(law)
     if batches is None:
@@ -99,12 +99,13 @@ def predict(
     return 0
 
 
-def _rows(law: Law, table: Path, level: float, json_: bool) -> int:
+def _rows(law: Law, table: Path, batch: int | None, level: float, json_: bool) -> int:
     from edgeprof.fit.record_law import predict_records
     from edgeprof.fit.records import read_records
 
-    rows = read_records(table).rows
-    found = predict_records(law, rows, level)
+    records = read_records(table, batch=batch, assumed=law.domain.get("batch"))
+    rows = records.rows
+    found = predict_records(law, rows, level, records.signature)
     if json_:
         print_json(
             {

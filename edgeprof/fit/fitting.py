@@ -118,7 +118,7 @@ def _assemble(
             fit = fit_short if form.terms == "needed" else fit_log
             coefficients[table.group.name] = fit(part.x, part.y, part.weight)
             shares[table.group.name] = float(part.weight.sum() / len(chosen))
-    totals = coefficients.get("total") if form.scope == "net" and tables[0].group.name == "total" else None
+    totals = coefficients.get("total") if tables[0].group.name == "total" else None
     groups, start = [], 0
     for group in form.group:
         found = coefficients.get(group.name)
@@ -206,7 +206,7 @@ def _overhead_errors(
     law: Law, tables: Sequence[Table], examples: Sequence[Example], form: Form, seed: int
 ) -> tuple[Term, ...]:
     """The overhead's terms with standard errors."""
-    if form.scope == "net" and tables[0].group.name == "total":
+    if tables[0].group.name == "total":
         return law.overhead
     errors = _overhead(examples, form, law, RESAMPLES, seed).std(axis=0, ddof=1)
     return tuple(
@@ -258,8 +258,20 @@ def _held_out_rows(
 def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[Table]:
     """What ``form`` is fitted on: kernels, or totals where none were measured.
 
-    :raises FitError: a form of kernels, and none were measured; a form that needs constants which are not known.
+    :raises FitError: a form of kernels, and none were measured; a form for totals, and they were; a form that needs
+        constants which are not known.
     """
+    if form.composition != "sum":
+        raise FitError(
+            f"form '{form.name}' is of launches that overlap: it takes a table of networks",
+            "use --form kernels, or give --table",
+        )
+    if form.totals:
+        if any(e.measurement.kernels for e in examples):
+            raise FitError(
+                f"form '{form.name}' is for networks whose latency alone is known", "use --form kernels"
+            )
+        return [totals_table(examples, form, constants)]
     if unknown := sorted(form.constants - constants.keys()):
         raise FitError(
             f"form '{form.name}' needs {', '.join(unknown)}, which is not known of this machine",
@@ -271,7 +283,7 @@ def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, flo
     if not tables:
         raise FitError(
             f"form '{form.name}' needs kernel times, and the measurements have none",
-            "use --form eq13, fitted on totals",
+            "use --form networks or eq13, fitted on totals",
         )
     return tables
 

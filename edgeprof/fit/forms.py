@@ -86,7 +86,8 @@ class Form(BaseModel):
     ``search`` has constants that a fit finds, each as a range of whole numbers, ``4..160``.
 
     ``unit`` says what the coefficients are per: a ``run`` (one batch) or a ``tile``; ``terms`` whether all of them are
-    kept, or those that the data ask for.
+    kept, or those that the data ask for; ``composition`` how kernels make up a run (edgeprof.fit.composition);
+    ``totals`` that it is for networks whose latency alone is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +97,9 @@ class Form(BaseModel):
     about: str = ""
     scope: Literal["kernel", "net"]
     unit: Literal["run", "tile"] = "run"
+    composition: Literal["sum", "overlap"] = "sum"
     terms: Literal["all", "needed"] = "all"
+    totals: bool = False
     search: Mapping[str, str] = {}
     define: Mapping[str, str] = {}
     group: Annotated[tuple[Group, ...], Field(min_length=1, max_length=64)]

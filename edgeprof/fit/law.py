@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edgeprof import catalogue
 from edgeprof.errors import DomainError, SpecError
+from edgeprof.fit.composition import Composition, overlap_ms
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
@@ -31,6 +32,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LogError = Annotated[float, Field(ge=-100, le=100)]
 LEVEL = 0.9
+WAIT = "wait"  # the kind of the time that a device waits for launches
 
 
 class Term(BaseModel):
@@ -45,13 +47,15 @@ class Term(BaseModel):
 
 
 class LawGroup(BaseModel):
-    """Kernels priced alike: their terms, their part of the time of the networks seen, what the data did not tell."""
+    """Kernels priced alike: their terms, their part of the time of the networks seen, what the data did not tell; with
+    launches that overlap, ``host`` is what the host takes to launch one, ms."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kinds: tuple[str, ...]
     terms: tuple[Term, ...]
+    host: Term | None = None
     share: Finite | None = None
     note: str = ""
     covariance: tuple[tuple[Finite, ...], ...] = ()
@@ -63,7 +67,9 @@ class Law(BaseModel):
     out, ``parted_ms`` the latency that parts them in two strata; ``seen`` a short name of every network that the law
     was fitted on; ``steps`` the blocks that kernels work in, where the data vary a dimension in small steps; ``table``,
     of a law from somebody else's table, its file, signature, target and rows (the domain is then over its columns);
-    ``boost`` by operator type boosted trees on what the terms leave, which no person can read."""
+    ``boost`` by operator type boosted trees on what the terms leave, which no person can read;
+    ``composition`` how kernels make up a run (edgeprof.fit.composition), ``execution`` which operators of a table's
+    networks become kernels; ``prior`` the law that it was transferred from, with the scale between the boards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,6 +87,8 @@ class Law(BaseModel):
     form: str
     scope: Literal["kernel", "net"]
     unit: Literal["run", "tile"]
+    composition: Composition = "sum"
+    execution: str = ""
     define: Mapping[str, str] = {}
     groups: tuple[LawGroup, ...]
     overhead: tuple[Term, ...]
@@ -101,6 +109,7 @@ class Law(BaseModel):
     warnings: tuple[str, ...] = ()
     table: Mapping[str, Any] = {}
     boost: Mapping[str, Mapping[str, Any]] = {}
+    prior: Mapping[str, Any] = {}
 
     @field_validator("domain")
     @classmethod
@@ -124,6 +133,7 @@ class Law(BaseModel):
             name=self.form,
             scope=self.scope,
             unit=self.unit,
+            composition=self.composition,
             define=self.define,
             group=tuple(
                 Group(name=g.name, kinds=g.kinds, terms=tuple(t.text for t in g.terms)) for g in self.groups
@@ -305,10 +315,24 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
         for (i, j, weight, _), price in zip(rows, prices, strict=True):
             ms[i][j] += weight * price
     _multiplied(law, plans, ms)
-    return [
+    found = [
         [KernelPrice(k.kind, k.name, float(v)) for k, v in zip(plan, own, strict=True)]
         for plan, own in zip(plans, ms, strict=True)
     ]
+    if law.composition == "overlap":
+        for own in found:
+            own.append(_waiting(law, own))
+    return found
+
+
+def _waiting(law: Law, kernels: Sequence[KernelPrice]) -> KernelPrice:
+    """The time that the device waits for launches, as one more kernel."""
+    form = law.as_form
+    launch = {g.name: g.host.coefficient if g.host else 0.0 for g in law.groups}
+    groups = [form.group_of(k.kind) for k in kernels]
+    host = np.array([launch[g.name] if g else 0.0 for g in groups])
+    device = np.array([k.ms for k in kernels])
+    return KernelPrice(WAIT, "waiting for launches", overlap_ms(device, host) - float(device.sum()))
 
 
 def _check_priced(law: Law, runs: Sequence[Sequence[Operator]], plans: Sequence[Sequence[Planned]]) -> None:

@@ -1,7 +1,7 @@
 """Records × form → law, and a law's predictions for records.
 
 Where every record is one operator, the operators of a type are parted in branches, each with coefficients of its own
-(:mod:`edgeprof.fit.branches`); where records are whole networks, all terms are fitted at once on the sums.
+(:mod:`edgeprof.fit.branches`); where records are whole networks, see :mod:`edgeprof.fit.network_law`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from numpy.typing import NDArray
 from edgeprof import catalogue
 from edgeprof.errors import DomainError, EdgeprofError, FitError
 from edgeprof.fit.branches import branch, left_over, made_linear
-from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design
 from edgeprof.fit.fitting import FOLDS, MANY, Fit, log_errors, scores_of, with_intervals
-from edgeprof.fit.forms import NET_VARIABLES, Form, Group, read_form
+from edgeprof.fit.forms import Form, Group, read_form
 from edgeprof.fit.hybrid import fit_hybrid
 from edgeprof.fit.intervals import parted, widening
 from edgeprof.fit.law import LEVEL, KernelPrice, Law, LawGroup, Term, operator_prices, strange
-from edgeprof.fit.records import BATCHES, Record, Records
-from edgeprof.fit.regress import fit_log, fit_short
+from edgeprof.fit.network_law import fit_networks, price_networks, transfer_networks
+from edgeprof.fit.records import BATCHES, Record, Records, batch_of, domain_of_rows
+from edgeprof.fit.regress import fit_log
 from edgeprof.fit.rules import Rule, fact_of
 from edgeprof.fit.select import Selection, simplest
+from edgeprof.fit.signatures import Signature
 from edgeprof.fit.tables import Table
+from edgeprof.fit.totals import overhead_columns
 from edgeprof.fit.trend import places, trend_ms, without
 from edgeprof.fit.uncertainty import judged
 from edgeprof.fit.validate import Row, Scores, score
@@ -84,14 +86,30 @@ def fit_records(
             f"form '{form.name}' is in the variables of a network, which a table does not have",
             "use a form of kernels: --form gpu",
         )
+    if len(rows) < FEWEST:
+        raise FitError(f"{len(rows)} rows are too few for a law", f"give a table with {FEWEST} or more")
+    if not _single(rows):
+        if boost:
+            raise FitError("boosting a table is for single layers", "take the plain form")
+        return fit_networks(
+            records,
+            form,
+            name=name,
+            date=date,
+            cross_validate=cross_validate,
+            errors=errors,
+            seed=seed,
+        )
+    if form.totals:
+        raise FitError(
+            f"form '{form.name}' is for whole networks, and a row is one operator", "use --form gpu"
+        )
     unknown = sorted(form.constants - form.search.keys())
     if unknown:
         raise FitError(
             f"form '{form.name}' needs {', '.join(unknown)} of the machine, which a table does not tell",
             "use a form without them: --form gpu",
         )
-    if len(rows) < FEWEST:
-        raise FitError(f"{len(rows)} rows are too few for a law", f"give a table with {FEWEST} or more")
     trend, calm = _without_trend(records, form)
     constants = searched(calm, form)
     law, parts = _assemble(records, calm, form, constants)
@@ -131,16 +149,33 @@ def _without_trend(records: Records, form: Form) -> tuple[float, tuple[Record, .
     return trend, calm
 
 
-def predict_records(law: Law, rows: Sequence[Record], level: float = LEVEL) -> list[RecordPrediction]:
+def predict_records(
+    law: Law, rows: Sequence[Record], level: float = LEVEL, signature: Signature | None = None
+) -> list[RecordPrediction]:
     """The latency of every record by ``law``.
 
-    :raises DomainError: the law is of whole networks, or gives no time.
+    :param signature: of the rows, for a law from the latency of whole networks.
+    :raises DomainError: the law is of whole networks, or of others, or gives no time.
     """
     if law.scope != "kernel":
         raise DomainError(f"law '{law.name}' is of whole networks", "a table needs a law of kernels")
-    prices = operator_prices(law, [r.operators for r in rows])
-    fixed = _fixed([t.text for t in law.overhead], rows, [len(p) for p in prices], law.constants)
-    overhead = fixed @ np.array([t.coefficient for t in law.overhead])
+    batches = [batch_of(row) for row in rows]
+    if law.execution:
+        if signature is None or law.execution not in signature.executions:
+            raise DomainError(
+                f"law '{law.name}' is of networks told by {law.table.get('signature')}, and these rows are not",
+                "give a table with the columns that the law was fitted on",
+            )
+        runs = [[(op.op_type, op.dims) for op in signature.run(r.values, law.execution)] for r in rows]
+        priced = price_networks(law, runs, batches)
+        prices = [list(p.kernels) for p in priced]
+        overhead = np.array([p.overhead_ms for p in priced])
+    else:
+        prices = operator_prices(law, [r.operators for r in rows])
+        fixed = overhead_columns(
+            [t.text for t in law.overhead], batches, [len(p) for p in prices], law.constants
+        )
+        overhead = fixed @ np.array([t.coefficient for t in law.overhead])
     found = []
     for row, kernels, extra in zip(rows, prices, overhead, strict=True):
         latency = math.fsum([float(extra), *(k.ms for k in kernels)])
@@ -178,9 +213,7 @@ def _single(rows: Sequence[Record]) -> bool:
 
 
 def _tables(rows: Sequence[Record], form: Form, constants: Mapping[str, float]) -> list[Table]:
-    """One table per type of operator where every record is one operator; else one table of sums."""
-    if not _single(rows):
-        return [_sums(rows, form, constants)]
+    """One table per type of operator."""
     found = []
     for op_type in dict.fromkeys(r.operators[0].op_type for r in rows):
         group = _group(form, op_type)
@@ -205,44 +238,6 @@ def _design(
     return design(form.expressions[group.name], form.definitions, columns(dims, constants), len(dims))
 
 
-def _sums(rows: Sequence[Record], form: Form, constants: Mapping[str, float]) -> Table:
-    """All terms of the form's groups and overhead, summed over the operators of each record."""
-    by_group: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
-    for i, row in enumerate(rows):
-        for op in row.operators:
-            by_group.setdefault(_group(form, op.op_type).name, []).append((i, op.dims))
-    parts = []
-    for group in form.group:
-        x = np.zeros((len(rows), len(group.terms)))
-        if group.name in by_group:
-            owners, dims = zip(*by_group[group.name], strict=True)
-            np.add.at(x, np.array(owners), _design(form, group, dims, constants))
-        parts.append(x)
-    parts.append(_fixed(form.overhead, rows, [len(r.operators) for r in rows], constants))
-    y = np.array([r.latency_ms for r in rows], np.float64)
-    terms = (*(t for g in form.group for t in g.terms), *form.overhead)
-    everything = Group(name="total", kinds=(), terms=terms[:1])
-    return Table(everything, np.hstack(parts), y, np.ones(len(rows)), np.arange(len(rows)))
-
-
-def _fixed(
-    terms: Sequence[str], rows: Sequence[Record], kernels: Sequence[int], constants: Mapping[str, float]
-) -> Matrix:
-    """Terms of the overhead, for records of so many kernels."""
-    read = [parse(t, NET_VARIABLES) for t in terms]
-    known = {"k", "B", *constants}
-    if unknown := sorted(set().union(*(t.names for t in read)) - known) if read else []:
-        raise DomainError(
-            f"the overhead is in {', '.join(unknown)} of a network, which a table does not have",
-            "use a form or law whose overhead is in k and B",
-        )
-    values = [
-        {"k": float(count), "B": float(r.operators[0].dims.get("B", 1))}
-        for r, count in zip(rows, kernels, strict=True)
-    ]
-    return design(read, {}, columns(values, constants), len(rows))
-
-
 # --- law
 
 
@@ -252,11 +247,7 @@ def _assemble(
     """The law fitted on ``rows``, without errors and scores, and what each of its groups was fitted on."""
     tables = _tables(rows, form, constants)
     rules: dict[str, Rule] = {}
-    overhead = np.zeros(len(form.overhead))
-    if _single(rows):
-        parts = [part for table in tables for part in _parted(table, rows, form, rules)]
-    else:
-        parts, overhead = _on_sums(tables[0], form)
+    parts = [part for table in tables for part in _parted(table, rows, form, rules)]
     law = Law(
         name=form.name,
         board=records.device or records.source.partition(".")[0],
@@ -268,9 +259,7 @@ def _assemble(
         unit="run",
         define=dict(form.define),
         groups=tuple(_law_group(part, len(rows)) for part in parts),
-        overhead=tuple(
-            Term(text=t, coefficient=float(c)) for t, c in zip(form.overhead, overhead, strict=True)
-        ),
+        overhead=tuple(Term(text=t, coefficient=0.0) for t in form.overhead),
         rules={"operators": {k: r.as_dict() for k, r in rules.items()}},
         constants=dict(constants),
         domain=domain_of_rows(rows),
@@ -311,20 +300,6 @@ def _parted(table: Table, rows: Sequence[Record], form: Form, rules: dict[str, R
     return parts
 
 
-def _on_sums(table: Table, form: Form) -> tuple[list[_Part], Vector]:
-    """The groups and the overhead, fitted together on whole networks."""
-    fit = fit_short if form.terms == "needed" else fit_log
-    coefficients = fit(table.x, table.y)
-    parts, start = [], 0
-    for group in form.group:
-        own = slice(start, start + len(group.terms))
-        start = own.stop
-        if (table.x[:, own] > 0).any():
-            part = replace(table, x=table.x[:, own])
-            parts.append(_Part(group, "", part, coefficients[own]))
-    return parts, coefficients[start:]
-
-
 def _law_group(part: _Part, records: int) -> LawGroup:
     """The terms that a part needs, all of them where none is."""
     kept = _kept(part)
@@ -353,16 +328,6 @@ def _with_errors(
         terms, covariance = judged(group.terms, table, table.owner, form, seed)
         found.append(group.model_copy(update={"terms": terms, "covariance": covariance}))
     return tuple(found)
-
-
-def domain_of_rows(rows: Sequence[Record]) -> dict[str, tuple[Any, ...]]:
-    """Per column of numbers the least and greatest value; for padding those seen."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for name, value in rows[0].values.items():
-        if isinstance(value, int):
-            seen = sorted({row.values[name] for row in rows})
-            found[name] = tuple(seen) if name == "padding" else (seen[0], seen[-1])
-    return found
 
 
 def boosted(law: Law, rows: Sequence[Record], form: Form, seed: int) -> Law:
@@ -444,3 +409,16 @@ def select_for(records: Records, form: str, **settings: Any) -> Selection:
     if not fits:
         raise trouble or FitError("there is no form to fit", "edgeprof list forms")
     return simplest(fits)
+
+
+def transfer_records(records: Records, prior: Law, *, name: str = "law", date: str = "") -> Fit:
+    """A law for the board of ``records``, with another board's law as the prior.
+
+    :raises FitError: the records are single operators, or too few.
+    """
+    if _single(records.rows):
+        raise FitError(
+            "a law of single layers is not transferred",
+            "fit it on its own: leave out --from, or give networks",
+        )
+    return transfer_networks(records, prior, name=name, date=date)

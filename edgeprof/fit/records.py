@@ -50,11 +50,19 @@ class Records:
     where: Mapping[str, str] | None = None
 
 
-def read_records(path: Path, target: str | None = None, where: Sequence[str] = ()) -> Records:
+def read_records(
+    path: Path,
+    target: str | None = None,
+    where: Sequence[str] = (),
+    batch: int | None = None,
+    assumed: Sequence[Any] | None = None,
+) -> Records:
     """The rows of a CSV file (``.csv``, ``.csv.gz``, …) with every ``KEY=VALUE`` of ``where``.
 
     :param target: the column of latencies in ms, or none. Where the batch is part of the columns' names,
         ``ms_{batch}`` stands for ``ms_1``, ``ms_32`` and so on: one record for each.
+    :param batch: of all rows, where the table does not tell it. :param assumed: the least and greatest batch of a law,
+        taken for the rows where nothing tells it, if they are one.
     :raises FitError: no such file, column or rows; a latency that is not positive; rows of several devices.
     :raises SpecError: a value that no layer or network can have.
     """
@@ -75,6 +83,13 @@ def read_records(path: Path, target: str | None = None, where: Sequence[str] = (
     if target is not None:
         table, target = _with_target(table, target, path.name)
     signature = signature_of([str(c) for c in table.columns])
+    untold = "batch" in signature.optional and "batch" not in signature.found([str(c) for c in table.columns])
+    if batch is None and untold and assumed and assumed[0] == assumed[-1]:
+        batch = int(assumed[0])
+    if batch is not None:
+        if not untold:
+            raise FitError(f"{path.name} tells the batch of each row", "leave out --batch")
+        table = table.assign(batch=batch)
     device = _one_device(table, path.name) if target is not None else ""
     rows = _records(table, signature, target)
     return Records(path.name, signature, rows, device, target or "", conditions)
@@ -82,7 +97,7 @@ def read_records(path: Path, target: str | None = None, where: Sequence[str] = (
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, skipinitialspace=True)
+        table = pd.read_csv(path, skipinitialspace=True, dtype={"cell": str})
     except FileNotFoundError:
         raise FitError(f"no table {path}", "give a CSV file, or one compressed: .csv.gz") from None
     except (OSError, ValueError, EOFError) as error:  # pandas' own are ValueErrors
@@ -181,3 +196,18 @@ def _latency(value: Any, line: int, target: str) -> float:
             "drop such rows, or name another column with --target",
         )
     return ms
+
+
+def batch_of(row: Record) -> int:
+    """The batch of a row; 1 where it does not tell."""
+    return int(next((row.values[name] for name in BATCHES if name in row.values), 1))
+
+
+def domain_of_rows(rows: Sequence[Record]) -> dict[str, tuple[Any, ...]]:
+    """Per column of numbers the least and greatest value; for padding those seen."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, value in rows[0].values.items():
+        if isinstance(value, int):
+            seen = sorted({row.values[name] for row in rows})
+            found[name] = tuple(seen) if name == "padding" else (seen[0], seen[-1])
+    return found

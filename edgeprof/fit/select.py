@@ -39,8 +39,8 @@ class Selection:
     procedure, on networks held out from the choice too: None where there was no choice, or too little to tell."""
 
     fit: Fit
-    candidates: tuple[Candidate, ...]
-    nested_mape_pct: float | None
+    candidates: tuple[Candidate, ...] = ()
+    nested_mape_pct: float | None = None
 
 
 def select(measurements: Sequence[Measurement], form: str, seed: int = 0, **settings: Any) -> Selection:

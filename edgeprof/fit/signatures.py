@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeprof.errors import FitError, SpecError
 from edgeprof.nets.layers import conv_layer, linear_layer
+from edgeprof.nets.nasbench201 import EXECUTIONS, cell_kernels
 from edgeprof.nets.operators import Operator
 
 LARGEST = 2**31 - 1
@@ -41,11 +42,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a row is: the columns that tell it, and the operators that run."""
+    """What a row is: the columns that tell it, and the operators that run. Of a whole network, which of its operators
+    become kernels depends on the runtime: ``executions`` names the ways, and ``kernels`` has what runs in each."""
 
     name: str
     columns: tuple[Column, ...]
     operators: Callable[[Mapping[str, Any]], tuple[Operator, ...]]
+    executions: tuple[str, ...] = ()
+    kernels: Callable[[Mapping[str, Any], str], tuple[Operator, ...]] | None = None
+
+    def run(self, row: Mapping[str, Any], execution: str) -> tuple[Operator, ...]:
+        """What runs of a row, in order."""
+        return self.operators(row) if self.kernels is None else self.kernels(row, execution)
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Columns that a table may lack."""
+        return frozenset(c.name for c in self.columns if c.default is not None)
 
     def found(self, names: Sequence[str]) -> dict[str, str]:
         """Column of the signature → column of the table, for those that the table has."""
@@ -99,6 +112,13 @@ SIGNATURES = (
         ),
         lambda row: linear_layer(row["b"] * row["m"], row["k"], row["n"]),
     ),
+    Signature(
+        "cell",
+        (Column("cell", least=None), Column("batch", BATCH, default=1)),
+        lambda row: cell_kernels(row["cell"], row["batch"]),
+        tuple(EXECUTIONS),
+        lambda row, execution: cell_kernels(row["cell"], row["batch"], execution),
+    ),
 )
 
 
@@ -110,7 +130,7 @@ def signature_of(names: Sequence[str]) -> Signature:
     fitting = [s for s in SIGNATURES if not s.missing(names)]
     if fitting:
         return max(fitting, key=lambda s: len(s.found(names)))
-    nearest = max(SIGNATURES, key=lambda s: len(s.found(names)) / (len(s.columns)))
+    nearest = min(SIGNATURES, key=lambda s: len(s.missing(names)) / (len(s.columns) - len(s.optional)))
     needed = "; ".join(
         f"{s.name}: {', '.join(c.name for c in s.columns if c.default is None)}" for s in SIGNATURES
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprof.fit.composition import schedule
 from edgeprof.fit.examples import Example
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, net_values
@@ -76,13 +77,20 @@ def _net_tables(examples: Sequence[Example], form: Form, constants: Mapping[str,
 
 
 def totals_table(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> Table:
-    """All terms of a form at once, overhead included, on the networks' latencies: for data without kernel times."""
-    values = columns([net_row(e) for e in examples], constants)
+    """All terms of a form at once, overhead included, on the networks' latencies: for data without kernel times. Those
+    of kernels are summed over the network, every operator taken to be one."""
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     terms = tuple(t for g in form.group for t in g.terms)
-    expressions = [t for g in form.group for t in form.expressions[g.name]]
-    everything = [*expressions, *(parse(t, NET_VARIABLES) for t in form.overhead)]
-    x = design(everything, form.definitions, values, len(examples))
+    overhead = [parse(t, NET_VARIABLES) for t in form.overhead]
+    if form.scope == "kernel":
+        runs = [[(op.op_type, op.dims) for op in e.operators] for e in examples]
+        rows = [{**net_row(e), "k": float(len(run))} for e, run in zip(examples, runs, strict=True)]
+        fixed = design(overhead, {}, columns(rows, constants), len(examples))
+        x = np.hstack([schedule(form, runs, constants).sums / scale[:, None], fixed])
+    else:
+        expressions = [t for g in form.group for t in form.expressions[g.name]]
+        values = columns([net_row(e) for e in examples], constants)
+        x = design([*expressions, *overhead], form.definitions, values, len(examples))
     y = np.array([e.latency_ms for e in examples]) / scale
     return Table(
         Group(name="total", kinds=(), terms=(*terms, *form.overhead)),

@@ -23,7 +23,7 @@ def with_errors(
 ) -> tuple[LawGroup, ...]:
     """Groups with standard errors, and notes on terms that the data cannot tell apart or do not identify."""
     owners = owners_of(examples)
-    if form.scope == "net" and tables[0].group.name == "total":
+    if tables[0].group.name == "total":
         return _merged(groups, tables[0], owners, form, seed)
     by_name = {t.group.name: t for t in tables}
     found = []

@@ -174,3 +174,25 @@ def test_emission_in_another_language(refused: Callable[..., tuple[str, str]], r
         "use one of text, latex, c, python, javascript, csv",
     )
     assert not Path("law.json").exists()
+
+
+def test_networks_and_transfer(
+    edgeprof_json: Callable[..., Any], refused: Callable[..., tuple[str, str]]
+) -> None:
+    cells = str(Path(__file__).resolve().parents[1] / "data" / "latency" / "cells.csv")
+    table = ("fit", "--table", cells, "--target")
+    found = edgeprof_json(
+        *table, "jetson_nano_fp32_ms", "--nets", "30", "--form", "networks", "--out", "a.json"
+    )
+    assert found["law"]["execution"] == "compiled"
+    assert found["cv"]["nets"] == 30
+    moved = edgeprof_json(*table, "jetson_tx2_ms", "--nets", "10", "--from", "a.json", "--out", "b.json")
+    assert moved["law"]["prior"]["law"] == "a"
+    assert moved["cv"]["nets"] == 10
+    told = edgeprof_json("predict", "--law", "b.json", "--table", cells)
+    assert len(told["latency_ms"]) == 150
+    assert all(told["in_domain"])
+    assert refused("fit", "--table", cells, "--from", "a.json", "--form", "networks")[0].startswith(
+        "the form"
+    )
+    assert "not 151" in refused(*table, "jetson_tx2_ms", "--nets", "151")[0]

@@ -101,10 +101,14 @@ def formula(law: Law) -> list[str]:
     per = "ms per tile =" if law.unit == "tile" else "ms per tile = 1/B × ( ms per run of B tiles:"
     if law.table:
         per = "ms ="
+    if law.composition == "overlap":
+        per = "ms = end of the last kernel + overhead; kernel i ends at"
     lines = [f"  {per:<70} share" if _shares(law) else f"  {per}"]
+    if law.composition == "overlap":
+        lines.append("    max(end of kernel i − 1, end of its launch) + d, d being")
     small = [g for g in law.groups if g.share is not None and g.share < SMALL_SHARE and law.scope == "kernel"]
     for group in law.groups:
-        if group in small or not any(t.coefficient > 0 for t in group.terms):
+        if group in small or not any(t.coefficient > 0 for t in _all_terms(group)):
             continue
         lines += _group_lines(law, group)
     if small:
@@ -149,12 +153,19 @@ def _group_lines(law: Law, group: LawGroup) -> list[str]:
     allowed = (*form.variables, *form.definitions)
     terms = [_term(t, allowed) for t in group.terms if t.coefficient > 0]
     head = f"    {group.name:<14} "
+    terms = terms or ["0"]
     lines = _sum_lines(head if len(head) <= 20 else f"    {group.name} ", terms)
     if law.scope == "kernel" and len(head) > 20:
         lines = [f"    {group.name}", *_sum_lines(" " * 8, terms)]
     if law.table and (asked := _branch(law, group)):
         lines = [*_hanging(f"    {group.name:<14} if ", asked), *_sum_lines(" " * 19, terms)]
+    if group.host is not None and group.host.coefficient > 0:
+        lines.append(" " * 19 + f"launched in {_term(group.host, allowed)}")
     return _with_share(lines, group.share)
+
+
+def _all_terms(group: LawGroup) -> tuple[Term, ...]:
+    return (*group.terms, group.host) if group.host else group.terms
 
 
 def _branch(law: Law, group: LawGroup) -> str:
