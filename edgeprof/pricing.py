@@ -43,10 +43,9 @@ def pricer(law: Law) -> Callable[[Bodies], Callable[[Heads], Priced]]:
 
     :raises SpecError: the law's kernels do not add up, are not linear in ``cold``, or have boosted trees.
     """
-    composition = getattr(law, "composition", "sum")
-    if composition != "sum":
+    if law.composition != "sum":
         raise SpecError(
-            f"law '{law.name}' composes kernels by '{composition}', and a query adds them up",
+            f"law '{law.name}' composes kernels by '{law.composition}', and a query adds them up",
             "edgeprof predict prices its networks one by one",
         )
     if law.boost:

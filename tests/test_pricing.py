@@ -168,8 +168,5 @@ def test_terms_that_are_not_linear_in_cold_are_refused(text: str) -> None:
 
 
 def test_kernels_that_do_not_add_up_are_refused() -> None:
-    class Composed(Law):
-        composition: str = "host and device"
-
-    with pytest.raises(SpecError, match="composes kernels by 'host and device'"):
-        pricer(Composed(**STUDY.model_dump()))
+    with pytest.raises(SpecError, match="composes kernels by 'overlap'"):
+        pricer(Law(**{**STUDY.model_dump(), "composition": "overlap"}))

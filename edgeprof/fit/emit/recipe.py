@@ -104,7 +104,7 @@ def recipe(law: Law) -> Recipe:
             f"law '{law.name}' is of the rows of a table, and generated code is of networks",
             "emit it as text or latex; edgeprof predict --table predicts rows",
         )
-    if (how := getattr(law, "composition", "sum")) != "sum":
+    if (how := law.composition) != "sum":
         raise SpecError(
             f"law '{law.name}' composes its kernels by '{how}', which generated code cannot do",
             "use edgeprof predict, or fit a law that is a sum over its kernels",
