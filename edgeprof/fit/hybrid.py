@@ -15,6 +15,8 @@ from edgeprof.fit.rules import fact_of
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
+BOOST = "+boost"  # after a form's name
+HYBRID, AUTO_BOOST = "hybrid", f"auto{BOOST}"  # the one is short for the other
 MODULI = (8, 128)  # what is left over of blocks
 
 

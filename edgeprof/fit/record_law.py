@@ -20,7 +20,7 @@ from edgeprof.fit.branches import branch, left_over, made_linear
 from edgeprof.fit.features import columns, design
 from edgeprof.fit.fitting import FOLDS, MANY, Fit, log_errors, scores_of, with_intervals
 from edgeprof.fit.forms import Form, Group, read_form
-from edgeprof.fit.hybrid import fit_hybrid
+from edgeprof.fit.hybrid import AUTO_BOOST, BOOST, HYBRID, fit_hybrid
 from edgeprof.fit.intervals import parted, widening
 from edgeprof.fit.law import LEVEL, KernelPrice, Law, LawGroup, Term, operator_prices, strange
 from edgeprof.fit.network_law import fit_networks, price_networks, transfer_networks
@@ -35,8 +35,6 @@ from edgeprof.fit.trend import places, trend_ms, without
 from edgeprof.fit.uncertainty import judged
 from edgeprof.fit.validate import Row, Scores, score
 
-BOOST = "+boost"
-HYBRID, AUTO_BOOST = "hybrid", f"auto{BOOST}"  # the one is short for the other
 STEP = 4  # between the values of a constant that are tried first
 TRENDS = 3  # fits in which law and trend settle
 FEWEST = 10  # records that a law is fitted on

@@ -15,6 +15,7 @@ from edgeprof.errors import DomainError, EdgeprofError, FitError
 from edgeprof.fit.examples import usable
 from edgeprof.fit.fitting import Fit, fit_law, held_out_rows, sketch_law
 from edgeprof.fit.forms import Form, read_form
+from edgeprof.fit.hybrid import BOOST, HYBRID
 from edgeprof.fit.law import Law
 from edgeprof.fit.validate import Row, judge
 from edgeprof.timing.measurement import Measurement
@@ -50,6 +51,10 @@ def select(measurements: Sequence[Measurement], form: str, seed: int = 0, **sett
 
     :raises FitError: none of them can be fitted.
     """
+    if form == HYBRID or form.endswith(BOOST):
+        raise FitError(
+            "boosted trees are fitted to tables, not to a sweep: they bring little there", "take --form auto"
+        )
     names = [form] if form != "auto" else [str(entry.path) for entry in catalogue.entries("forms")]
     fits: list[Fit] = []
     trouble: EdgeprofError | None = None

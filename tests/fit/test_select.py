@@ -116,5 +116,8 @@ def test_too_few_networks_to_score(measured: list[Measurement]) -> None:
 def test_refusals(measured: list[Measurement]) -> None:
     with pytest.raises(FitError, match="no measurement to fit"):
         select([], "auto")
+    for name in ("hybrid", "kernels+boost"):
+        with pytest.raises(FitError, match="boosted trees are fitted to tables"):
+            select(measured, name)
     with pytest.raises(EdgeprofError, match="no form called"):
         select(measured, "eq14")
