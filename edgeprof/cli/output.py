@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +21,9 @@ from rich.progress import (
 )
 
 from edgeprof import advice
-from edgeprof.timing.session import Progress as SweepProgress
+
+if TYPE_CHECKING:
+    from edgeprof.timing.session import Progress as SweepProgress
 
 WIDTH = 80
 QUIET_S = 2.0
