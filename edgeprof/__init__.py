@@ -20,6 +20,7 @@ _API = {
     "zoo_model": "edgeprof.nets.zoo",
     "read_sweep": "edgeprof.sweeps.spec",
     "expand": "edgeprof.sweeps.expand",
+    "Host": "edgeprof.timing.ssh",
     "open_target": "edgeprof.sweep",
     "run_sweep": "edgeprof.sweep",
     "Store": "edgeprof.store",

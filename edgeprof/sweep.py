@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import Any
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.backends.simulated import SimulatedBackend
-from edgeprof.boards.detect import Machine, detect_machine, find_board, load_1m
-from edgeprof.boards.sensors.nvml import gpus_here
+from edgeprof.boards.detect import Machine, find_board
 from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, DomainError, FitError, SpecError
 from edgeprof.fit.fitting import sketch_law
@@ -28,7 +27,8 @@ from edgeprof.sweeps.case import Case, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
-from edgeprof.timing.session import Progress, SweepResult, device_lock, run_session
+from edgeprof.timing.place import HERE, Place
+from edgeprof.timing.session import Progress, SweepResult, run_session
 
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 STEP = 6  # networks between two looks at what to measure next
@@ -48,6 +48,7 @@ class Target:
     runtime: str
     estimator: Estimator
     threads: int
+    place: Place = HERE
 
     def case(self, work: Workload, inputs: str = "noise") -> Case:
         """``work`` on this target.
@@ -75,18 +76,21 @@ class Target:
 
 @contextmanager
 def open_target(
-    board: str = "auto", backend: str = "auto", machine: Machine | None = None
+    board: str = "auto", backend: str = "auto", machine: Machine | None = None, place: Place = HERE
 ) -> Iterator[Target]:
-    """The board and backend of these names, ready to measure; ``auto`` is what the machine is.
+    """The board and backend of these names, ready to measure; ``auto`` is what the machine is. ``place`` is closed at
+    the end.
 
-    :param machine: what this machine is, if it is known already.
+    :param machine: what the machine is, if it is known already. :param place: this machine, or one over ssh.
     :raises CatalogueError: no such board. :raises BoardError: a kind of board that this machine is not.
     :raises BackendError: a backend that is missing or does not suit the board.
     """
-    machine = machine or detect_machine(gpus=gpus_here())
-    spec = find_board(board, machine)
-    opened = _open_own(spec) if backend == "auto" else open_backend(backend)
-    try:
+    with ExitStack() as stack:
+        stack.callback(place.close)
+        machine = machine or place.machine()
+        spec = find_board(board, machine)
+        opened = _open_own(spec, place) if backend == "auto" else open_backend(backend, place)
+        stack.callback(opened.close)
         if isinstance(opened, SimulatedBackend):
             law = opened.law
             title = str(law.machine.get("model", law.board))
@@ -102,18 +106,17 @@ def open_target(
                 opened.runtime(),
                 spec.estimator,
                 machine.physical_cores,
+                place,
             )
-    finally:
-        opened.close()
 
 
-def _open_own(board: Board) -> Backend:
+def _open_own(board: Board, place: Place) -> Backend:
     if board.backend not in BACKENDS:
         raise BackendError(
             f"board {board.name} is measured by backend '{board.backend}', which this version of edgeprof has not",
             "--board cpu measures the processor; edgeprof list backends shows what there is",
         )
-    return open_backend(board.backend)
+    return open_backend(board.backend, place)
 
 
 def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop) -> float:
@@ -179,6 +182,7 @@ def run_sweep(
             facts={**facts, "noticed": warnings},
             seed=Random().randrange(2**31) if seed is None else seed,
             watch=watch,
+            sense=target.place.sense,
         )
         if budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh:
             inputs = cases[0].inputs
@@ -268,7 +272,7 @@ def noticed(target: Target) -> tuple[str, ...]:
     if target.backend.simulated:
         return ()
     found = []
-    if load_1m() > BUSY * target.threads:
+    if (target.place.sense().load_1m or 0) > BUSY * target.threads:
         found.append("busy")
     if target.machine.get("governor") not in (None, "performance"):
         found.append("governor")
@@ -281,5 +285,5 @@ def _alone(target: Target, say: Callable[[str], None]) -> Iterator[None]:
     if target.backend.simulated:
         yield
         return
-    with device_lock(target.board, say):
+    with target.place.lock(target.board, say):
         yield

@@ -9,29 +9,34 @@ from edgeprof.backends.runtime import RuntimeBackend
 from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
 from edgeprof.errors import BackendError
 from edgeprof.fit.law import read_law
+from edgeprof.timing.place import HERE, Place
 
 
-def _ort_cpu(argument: str) -> Backend:
-    return RuntimeBackend("ort-cpu", "edgeprof.backends.ort", ("CPUExecutionProvider",), ("blocking",))
+def _ort_cpu(argument: str, place: Place) -> Backend:
+    return RuntimeBackend(
+        "ort-cpu", "edgeprof.backends.ort", ("CPUExecutionProvider",), ("blocking",), place=place
+    )
 
 
-def _simulated(argument: str) -> Backend:
+def _simulated(argument: str, place: Place) -> Backend:
+    if place is not HERE:
+        raise BackendError("a simulated board is not measured on another machine", "leave out --host")
     law, noise, faults = parse_simulated(argument)
     return SimulatedBackend(read_law(law), noise, faults)
 
 
-BACKENDS: Mapping[str, tuple[str, Callable[[str], Backend]]] = {
+BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {
     "ort-cpu": ("ONNX Runtime on the processor", _ort_cpu),
     "simulated": ("plays a law back as if it were a board: simulated:LAW,noise=1%", _simulated),
 }
 
 
-def open_backend(name: str) -> Backend:
-    """The backend called ``name``; what follows a colon is its argument.
+def open_backend(name: str, place: Place = HERE) -> Backend:
+    """The backend called ``name``, to execute networks at ``place``; what follows a colon is its argument.
 
     :raises BackendError: no such backend.
     """
     kind, _, argument = name.partition(":")
     if kind not in BACKENDS:
         raise BackendError(f"there is no backend called '{kind}'", f"known are {', '.join(BACKENDS)}")
-    return BACKENDS[kind][1](argument)
+    return BACKENDS[kind][1](argument, place)

@@ -21,6 +21,7 @@ from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel, band_mean, match_events, trace
 from edgeprof.timing.measurement import KernelTimes, Round
 from edgeprof.timing.noise import of_sampling, sampling_noise
+from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.process import Worker
 
 CHAIN = 40  # kernels in the network that prices one profile event
@@ -31,7 +32,7 @@ SLOWEST_MACS_PER_S = 1e9  # a network slower than this counts as hung
 
 
 class RuntimeBackend:
-    """Executes networks with the worker's driver module ``driver`` and the runtime's ``providers``."""
+    """Executes networks with the worker's driver module ``driver`` and the runtime's ``providers``, at ``place``."""
 
     simulated = False
 
@@ -43,12 +44,14 @@ class RuntimeBackend:
         launches: tuple[str, ...],
         environment: Mapping[str, str] | None = None,
         patience_s: float = PATIENCE_S,
+        place: Place = HERE,
     ) -> None:
         self.name = name
         self.launches = launches
         self._providers = providers
         self._patience_s = patience_s
-        self._worker = Worker(driver, environment)
+        self._place = place
+        self._worker = Worker(driver, environment, place)
         self._folder = scratch_folder()
         self._facts: dict[str, Any] = {}
         self._traces: dict[str, tuple[Kernel, ...]] = {}
@@ -163,12 +166,12 @@ class RuntimeBackend:
         answer = self._worker.ask(
             {
                 "do": "measure",
-                "model": str(model),
+                "model": self._place.file(model),
                 "threads": threads,
                 "providers": list(self._providers),
                 "options": dict(options),
                 "stop": stop.as_dict(),
-                "input": str(tiles) if tiles else None,
+                "input": self._place.file(tiles) if tiles else None,
                 "seed": 0,
                 "profile_s": PROFILE_S if stop.profile else 0,
                 "graph": graph,

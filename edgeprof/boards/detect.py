@@ -14,7 +14,7 @@ import psutil
 
 from edgeprof import catalogue
 from edgeprof.boards.match import likeness
-from edgeprof.boards.sensors.devicetree import read_device_tree
+from edgeprof.boards.sensors.devicetree import FOLDERS, read_device_tree
 from edgeprof.boards.sensors.files import text
 from edgeprof.boards.sensors.l4t import read_release
 from edgeprof.boards.sensors.nvml import Gpu, read_gpus
@@ -23,6 +23,30 @@ from edgeprof.errors import BoardError, CatalogueError
 
 # float32 lanes of a vector register, widest first: Intel SDM vol. 1 ch. 15 (AVX-512), ch. 14 (AVX); Arm ARM C1 (NEON)
 LANES = (("avx512f", 16), ("avx2", 8), ("avx", 8), ("sse2", 4), ("asimd", 4), ("neon", 4))
+
+# Below a root, what detect_machine reads: patterns, for those who copy it from elsewhere.
+CPU = "sys/devices/system/cpu/cpu"
+FILES = (
+    "proc/cpuinfo",
+    "proc/meminfo",
+    "etc/nv_tegra_release",
+    *(f"{folder}/{name}" for folder in FOLDERS for name in ("model", "compatible")),
+    *(f"{CPU}0/cache/index*/{name}" for name in ("type", "level", "size")),
+    *(f"{CPU}0/cpufreq/{name}" for name in ("scaling_governor", "cpuinfo_max_freq")),
+    f"{CPU}[0-9]*/topology/thread_siblings_list",
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """What a system says of itself in no file: ``name`` and release of its kernel, processor, architecture, processors
+    that it has, and physical cores that a process may use."""
+
+    name: str
+    processor: str
+    architecture: str
+    logical_cores: int
+    usable_cores: int
 
 
 @dataclass(frozen=True)
@@ -58,17 +82,19 @@ class Machine:
         return asdict(self)
 
 
-def detect_machine(root: Path = Path("/"), gpus: Sequence[Gpu] = ()) -> Machine:
-    """The machine whose ``/proc``, ``/sys`` and ``/etc`` are under ``root``, with these discrete GPUs."""
+def detect_machine(root: Path = Path("/"), gpus: Sequence[Gpu] = (), system: System | None = None) -> Machine:
+    """The machine whose ``/proc``, ``/sys`` and ``/etc`` are under ``root``, with these discrete GPUs; ``system`` is
+    this process's own, if not given."""
+    system = system or this_system()
     cpuinfo = _cpuinfo(root)
     flags = frozenset(cpuinfo.get("flags", cpuinfo.get("Features", "")).split())
     caches = _caches(root)
     tree, release = read_device_tree(root), read_release(root)
     return Machine(
-        model=cpuinfo.get("model name") or cpuinfo.get("Model") or platform.processor() or platform.machine(),
-        architecture=platform.machine(),
-        physical_cores=usable_cores(),
-        logical_cores=os.cpu_count() or 1,
+        model=cpuinfo.get("model name") or cpuinfo.get("Model") or system.processor,
+        architecture=system.architecture,
+        physical_cores=system.usable_cores,
+        logical_cores=system.logical_cores,
         lanes=next((lanes for flag, lanes in LANES if flag in flags), 4),
         isa=tuple(flag for flag, _ in LANES if flag in flags),
         l1d_kib=caches.get(1),
@@ -77,13 +103,30 @@ def detect_machine(root: Path = Path("/"), gpus: Sequence[Gpu] = ()) -> Machine:
         memory_mib=_memory_mib(root),
         governor=text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         max_mhz=_mhz(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"),
-        system=f"{platform.system()} {platform.release()}",
+        system=system.name,
         device_tree=tree.model,
         compatible=tree.compatible,
         l4t=release.version if release else None,
         gpus=tuple(gpu.name for gpu in gpus),
         gpu_mib=tuple(gpu.memory_mib for gpu in gpus),
     )
+
+
+def this_system() -> System:
+    """The system that this process runs on."""
+    return System(
+        name=f"{platform.system()} {platform.release()}",
+        processor=platform.processor() or platform.machine(),
+        architecture=platform.machine(),
+        logical_cores=os.cpu_count() or 1,
+        usable_cores=usable_cores(),
+    )
+
+
+def physical_cores(root: Path) -> int | None:
+    """Physical cores by the kernel's lists of processors that share one; None where it has none."""
+    lists = {text(path) for path in root.glob(f"{CPU}[0-9]*/topology/thread_siblings_list")}
+    return len(lists) or None
 
 
 def usable_cores() -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeprof.errors import SpecError
+
+if TYPE_CHECKING:
+    from edgeprof.timing.place import Place
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Db = Annotated[Path, typer.Option("--db", help="The database of measurements.")]
@@ -30,6 +33,14 @@ BoardName = Annotated[
 ]
 BackendName = Annotated[
     str, typer.Option("--backend", help="A runtime (edgeprof list backends); auto is the board's.")
+]
+HostName = Annotated[
+    str | None,
+    typer.Option("--host", metavar="USER@BOARD", help="Measure on this board, over ssh, instead of here."),
+]
+HostPython = Annotated[
+    str | None,
+    typer.Option("--host-python", metavar="CMD", help="The board's Python, 3.6 or newer (python3)."),
 ]
 Rounds = Annotated[
     int, typer.Option(min=1, max=1000, help="How often each case is measured, in fresh random order.")
@@ -76,6 +87,21 @@ def values(name: str, text: str) -> tuple[int | str, ...]:
 def given(knobs: Mapping[str, str | None]) -> dict[str, tuple[int | str, ...]]:
     """The flags of ``knobs`` that were given, read."""
     return {name: values(name, text) for name, text in knobs.items() if text is not None}
+
+
+def place(host: str | None, python: str | None) -> Place:
+    """Where networks are executed: here, or on a board over ssh.
+
+    :raises SpecError: an interpreter of no board.
+    """
+    from edgeprof.timing.place import HERE
+    from edgeprof.timing.ssh import Host
+
+    if host:
+        return Host(host, python or "python3")
+    if python:
+        raise SpecError("--host-python is the Python of a board", "name the board too: --host USER@BOARD")
+    return HERE
 
 
 def percent(text: str) -> float:

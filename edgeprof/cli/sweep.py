@@ -17,6 +17,8 @@ def sweep(
     ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    host: o.HostName = None,
+    host_python: o.HostPython = None,
     db: o.Db = Path("edgeprof.db"),
     rounds: o.Rounds = 3,
     target_ci: o.TargetCi = "1%",
@@ -77,7 +79,7 @@ def sweep(
     sweeps = [read_sweep(name).override(knobs).resampled(nets, seed) for name in names or ["quick"]]
     stop = Stop(target_ci=o.percent(target_ci))
     budget_s = o.seconds(budget) if budget else None
-    with open_target(board, backend) as target:
+    with open_target(board, backend, place=o.place(host, host_python)) as target:
         cases = cases_of(sweeps, target, tiles)
         guess = (
             estimate_s(cases, rounds, stop) if not target.backend.simulated else 0.01 * len(cases) * rounds

@@ -20,6 +20,8 @@ def validate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 7,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    host: o.HostName = None,
+    host_python: o.HostPython = None,
     db: o.Db = Path("validation.db"),
     rounds: o.Rounds = 3,
     target_ci: o.TargetCi = "1%",
@@ -37,7 +39,7 @@ def validate(
     from edgeprof.validation import validate_law
 
     found_law = read_law(law)
-    with open_target(board, backend) as target:
+    with open_target(board, backend, place=o.place(host, host_python)) as target:
         for what, fitted, here in (
             ("machine", found_law.machine.get("model", ""), target.machine.get("model", "")),
             ("runtime", found_law.runtime, target.runtime),

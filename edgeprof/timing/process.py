@@ -6,51 +6,61 @@ import contextlib
 import json
 import os
 import selectors
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.scratch import scratch_folder
+from edgeprof.timing.place import HERE, Starter
 
 BOOT = """
 import json, sys, types
-parts = {}
-for name, text in json.loads(sys.stdin.readline()):
-    parts[name] = types.ModuleType(name)
-    exec(compile(text, name + ".py", "exec"), parts[name].__dict__)
-parts["worker"].main(parts["loop"], parts["driver"])
+if sys.version_info < (3, 6):
+    sys.exit("Python 3.6 or newer is needed, and this is Python " + sys.version.split()[0])
+parts = []
+try:
+    for name, text in json.loads(sys.stdin.buffer.readline().decode()):
+        parts.append(types.ModuleType(name))
+        exec(compile(text, name + ".py", "exec"), parts[-1].__dict__)
+except ImportError as error:
+    sys.exit(sys.stdout.write(json.dumps({"error": str(error), "kind": "missing"}) + "\\n") and 1)
+parts[-1].main(*parts[:-1])
 """
 
 
-class Worker:
-    """A measuring process that runs the driver module ``driver`` (such as ``edgeprof.backends.ort``).
+class Peer:
+    """A process of ours, somewhere, that answers requests; its source goes over its standard input.
 
     It may be told anything that is JSON. After :class:`WorkerError` it is gone; the next request starts another.
 
-    :param environment: variables set before the runtime starts.
+    :param parts: name and text of its modules; the last one's ``main`` is called with the others.
     """
 
-    def __init__(self, driver: str, environment: Mapping[str, str] | None = None) -> None:
-        self._driver = driver
+    def __init__(
+        self,
+        parts: Callable[[], Sequence[tuple[str, str]]],
+        starter: Starter,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._parts = parts
+        self._starter = starter
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
         self._folder: Any = None
 
-    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send one request and wait for its answer.
+    def ask(self, request: Mapping[str, Any], timeout_s: float, data: bytes = b"") -> dict[str, Any]:
+        """Send one request, and ``data`` if it has any, and wait for its answer.
 
         :raises WorkerError: it crashed, hung for ``timeout_s``, or ran out of memory.
         :raises BackendError: the runtime is not installed, or refused what was asked.
         """
         try:
-            line = self._exchange(json.dumps(request).encode() + b"\n", timeout_s)
+            line = self._exchange(json.dumps(request).encode() + b"\n" + data, timeout_s)
         except KeyboardInterrupt:
             self.kill()  # or its answer would be taken for that of the next request
             raise
@@ -66,31 +76,32 @@ class Worker:
         if answer.get("kind") == "memory":
             raise WorkerError(answer["error"], "use a smaller batch or network")
         if answer.get("kind") == "missing":
-            raise BackendError(answer["error"], "install the runtime: pip install 'edgeprof[cpu]'")
+            self.kill()  # it may be on its way out
+            raise BackendError(answer["error"], self._starter.install)
         raise BackendError(
             answer["error"], "the runtime refused it; edgeprof list backends tells what it knows"
         )
 
-    def close(self) -> None:
-        """End the worker in order; kill it if it does not end within a second."""
+    def close(self, patience_s: float = 1.0) -> None:
+        """End it in order; kill it if it does not end in time."""
         process = self._process
         if process and process.poll() is None:
             try:
                 assert process.stdin
                 process.stdin.close()
-                process.wait(timeout=1)
+                process.wait(timeout=patience_s)
             except (OSError, subprocess.TimeoutExpired):
                 self.kill()
         self._forget()
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End it at once."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
         self._forget()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,29 +112,33 @@ class Worker:
         """Process number while it runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
     def _exchange(self, line: bytes, timeout_s: float) -> bytes:
         """Send a line, wait for a line; what comes back has no end where the worker ended first."""
         process = self._started()
         assert process.stdin and process.stdout
-        try:
+        with contextlib.suppress(OSError):  # it ended: what it wrote before tells why
             process.stdin.write(line)
             process.stdin.flush()
-        except OSError:
-            return b""
         deadline = time.monotonic() + timeout_s
-        parts: list[bytes] = []
+        answer = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while not parts or not parts[-1].endswith(b"\n"):
+            while not answer.endswith(b"\n"):
                 if not selector.select(max(deadline - time.monotonic(), 0)):
                     self.kill()
                     raise WorkerError(
                         f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
                     )
-                parts.append(os.read(process.stdout.fileno(), 2**16))
-                if not parts[-1]:
+                part = os.read(process.stdout.fileno(), 2**16)
+                if not part:
                     break
-        return b"".join(parts)
+                answer += part if answer else part.lstrip(b"\n")  # an empty line is a sign of life
+        return bytes(answer)
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:
@@ -131,16 +146,18 @@ class Worker:
         self._forget()
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (it lives as long as the process)
         self._folder = scratch_folder()
+        start = self._starter.start(BOOT, self._environment, self._folder.name)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BOOT],
+            start.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "TMPDIR": self._folder.name, **self._environment},
+            env=start.environment,
+            start_new_session=start.apart,
         )
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):  # it ended at once: the next exchange says how
-            self._process.stdin.write(json.dumps(program(self._driver)).encode() + b"\n")
+            self._process.stdin.write(json.dumps(self._parts()).encode() + b"\n")
         return self._process
 
     def _gone(self) -> WorkerError:
@@ -156,8 +173,7 @@ class Worker:
             self._errors.seek(0)
             tail = " ".join(self._errors.read()[-300:].split())
         self._forget()
-        hint = "out of memory perhaps: use a smaller batch" if code == -signal.SIGKILL else "others go on"
-        return WorkerError(f"the worker {_ending(code)}{': ' + tail if tail else ''}", hint)
+        return WorkerError(*self._starter.ended(code, tail))
 
     def _forget(self) -> None:
         if self._process:
@@ -172,6 +188,18 @@ class Worker:
         self._process = self._errors = self._folder = None
 
 
+class Worker(Peer):
+    """A measuring process that runs the driver module ``driver`` (such as ``edgeprof.backends.ort``).
+
+    :param environment: variables set before the runtime starts. :param place: where it runs.
+    """
+
+    def __init__(
+        self, driver: str, environment: Mapping[str, str] | None = None, place: Starter = HERE
+    ) -> None:
+        super().__init__(lambda: program(driver), place, environment)
+
+
 def parse_answer(line: bytes) -> dict[str, Any] | None:
     """The answer in a line of the worker; None where it is none."""
     try:
@@ -181,18 +209,6 @@ def parse_answer(line: bytes) -> dict[str, Any] | None:
     if not isinstance(answer, dict):
         return None
     return answer if isinstance(answer.get("ok"), dict) or isinstance(answer.get("error"), str) else None
-
-
-def _ending(code: int | None) -> str:
-    """How a process ended, by its status."""
-    if code is None:
-        return "closed its output"
-    if code >= 0:
-        return f"ended with status {code}"
-    try:
-        return f"ended with signal {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"ended with signal {-code}"
 
 
 def program(driver: str) -> list[tuple[str, str]]:

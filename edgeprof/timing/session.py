@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 import uuid
@@ -18,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.backends.base import Backend, Stop
-from edgeprof.boards.detect import load_1m
 from edgeprof.boards.sensors.host import HostReading, between, read_host
 from edgeprof.boards.spec import Estimator
-from edgeprof.errors import BackendError, EdgeprofError, SpecError, WorkerError
+from edgeprof.errors import BackendError, SpecError, WorkerError
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
 from edgeprof.tiles import batch_of
@@ -38,6 +36,7 @@ WAIT_S = 60.0  # of a session, all pauses together
 AGAIN = 2  # times at most that a disturbed round is measured again
 MENDED = 2  # drifts that a restart mended, after which the worker is restarted again and again
 FRESH = 0.1  # of a drift: what may come between two such restarts
+OF_ONE_CASE = (WorkerError, BackendError, SpecError)  # others, such as a board that is gone, end the session
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def run_session(
     begin, stopped = clock(), ""
     deadline = float("inf") if budget_s is None else begin + budget_s
     session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense)
-    store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": load_1m()})
+    store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": sense().load_1m})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
     total = len(cases) * rounds
@@ -201,7 +200,7 @@ class _Session:
         try:
             with _batch_file(self._tiles, case) as path:
                 result = self._backend.measure(case, number, self._stop, path)
-        except (WorkerError, BackendError, SpecError) as error:
+        except OF_ONE_CASE as error:
             result = Round(number=number, status="failed", reason=error.message)
         except MemoryError:
             result = Round(number=number, status="failed", reason="out of memory while the network was built")
@@ -315,11 +314,11 @@ class _Session:
     def _read(self, name: str, sentinel: Case) -> float | None:
         try:
             reading = self._backend.measure(sentinel, 0, READING, None)
-        except EdgeprofError:
+        except OF_ONE_CASE:
             return None
         self.measuring_s += reading.running_s
         latency = reading_ms(reading)
-        self._store.add_sentinel(self.uid, name, latency, load_1m())
+        self._store.add_sentinel(self.uid, name, latency, self._sense().load_1m)
         return latency
 
 
@@ -348,23 +347,3 @@ def _batch_file(tiles: Images | None, case: Case) -> Iterator[Path | None]:
         np.save(stream, batch_of(tiles, case.batch), allow_pickle=False)
         stream.flush()
         yield Path(stream.name)
-
-
-@contextmanager
-def device_lock(device: str, waiting: Callable[[str], None], poll_s: float = 0.5) -> Iterator[None]:
-    """One sweep on a device at a time: a second one says so and waits. The lock ends with its process."""
-    import fcntl
-
-    path = Path(tempfile.gettempdir()) / f"edgeprof-{device}-{os.getuid()}.lock"
-    with path.open("a+") as stream:
-        told = False
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if not told:
-                    waiting(f"another sweep is using {device}: waiting for it (Ctrl-C gives up)")
-                    told = True
-                time.sleep(poll_s)
-        yield

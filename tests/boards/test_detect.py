@@ -11,7 +11,17 @@ import psutil
 import pytest
 
 from edgeprof import catalogue
-from edgeprof.boards.detect import Machine, detect_board, detect_machine, find_board, load_1m, usable_cores
+from edgeprof.boards.detect import (
+    FILES,
+    Machine,
+    System,
+    detect_board,
+    detect_machine,
+    find_board,
+    load_1m,
+    physical_cores,
+    usable_cores,
+)
 from edgeprof.boards.sensors.nvml import Gpu, gpus_here
 from edgeprof.boards.spec import read_board
 from edgeprof.errors import BoardError, CatalogueError, EdgeprofError
@@ -242,6 +252,32 @@ def test_a_jetson_is_the_module_that_its_device_tree_says(
 def test_the_release_of_linux_is_a_fact(tmp_path: Path) -> None:
     release = "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n"
     assert detect_machine(root(tmp_path, {"etc/nv_tegra_release": release})).l4t == "36.4.3"
+
+
+def test_the_patterns_name_all_that_is_read(tmp_path: Path) -> None:
+    files = {
+        "proc/cpuinfo": ARM,
+        "proc/meminfo": MEMORY[7620],
+        "proc/device-tree/model": "NVIDIA Jetson Orin Nano\0",
+        "sys/firmware/devicetree/base/compatible": "nvidia,p3767-0005\0nvidia,tegra234\0",
+        "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "1510400\n",
+        "sys/devices/system/cpu/cpu0/topology/thread_siblings_list": "0-1\n",
+        "sys/devices/system/cpu/cpu1/topology/thread_siblings_list": "0-1\n",
+        "sys/devices/system/cpu/cpu2/topology/thread_siblings_list": "2\n",
+        **caches(("Data", "1", "64K"), ("Unified", "2", "256K")),
+    }
+    whole, copy = root(tmp_path / "whole", files), tmp_path / "copy"
+    root(copy, {str(p.relative_to(whole)): p.read_text() for pattern in FILES for p in whole.glob(pattern)})
+    system = System("Linux 5.15.148-tegra", "aarch64", "aarch64", 6, 6)
+    machine = detect_machine(copy, system=system)
+    assert machine == detect_machine(whole, system=system)
+    assert (machine.architecture, machine.logical_cores, machine.physical_cores) == ("aarch64", 6, 6)
+    assert (machine.l4t, machine.governor, machine.l2_kib) == ("36.4.3", "schedutil", 256)
+    assert find_board("auto", machine).kind == "jetson"
+    assert physical_cores(copy) == 2
+    assert physical_cores(tmp_path) is None
 
 
 def test_no_jetson_says_what_was_looked_for(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import read_sweep
 from edgeprof.timing.drift import FIRST, READING, SENTINELS
 from edgeprof.timing.measurement import Round
-from edgeprof.timing.session import AGAIN, SENTINEL_EVERY_S, WAIT_S, device_lock, run_session
+from edgeprof.timing.place import device_lock
+from edgeprof.timing.session import AGAIN, SENTINEL_EVERY_S, WAIT_S, run_session
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
 
@@ -617,7 +618,7 @@ def test_real_tiles_are_what_the_network_is_fed(store, real):
 
 HOLD = """
 import sys
-from edgeprof.timing.session import device_lock
+from edgeprof.timing.place import device_lock
 with device_lock(sys.argv[1], lambda text: print(text, flush=True), poll_s=0.02):
     print("mine", flush=True)
     sys.stdin.readline()

@@ -7,9 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeprof.boards.sensors.overcurrent import read_overcurrent
+from edgeprof.boards.sensors.overcurrent import SUFFIX, read_overcurrent
 
 IDLE_C = -256.0  # what a thermal zone without power says
+
+# Below a root, what read_host reads: patterns, for those who copy it from elsewhere.
+CPU = "sys/devices/system/cpu/cpu[0-9]*"
+FILES = (
+    "proc/stat",
+    "proc/loadavg",
+    "proc/pressure/cpu",
+    f"{CPU}/cpufreq/cpuinfo_cur_freq",
+    f"{CPU}/cpufreq/scaling_cur_freq",
+    f"{CPU}/thermal_throttle/core_throttle_count",
+    "sys/class/thermal/thermal_zone*/temp",
+    "sys/class/thermal/thermal_zone*/type",
+    f"sys/class/hwmon/hwmon*/oc*{SUFFIX}",
+)
 
 
 @dataclass(frozen=True)

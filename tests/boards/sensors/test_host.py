@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeprof.boards.sensors.host import HostReading, between, read_host
+from edgeprof.boards.sensors.host import FILES, HostReading, between, read_host
 
 STAT = "cpu  100 0 50 800 10 0 5 35 0 0\ncpu0 50 0 25 400 5 0 2 18 0 0\nprocs_running 3\n"
 PRESSURE = (
@@ -47,6 +47,17 @@ def test_every_source_is_read(machine):
         temperature_c={"x86_pkg_temp": 48.5},
         throttled=3,
     )
+
+
+def test_the_patterns_name_all_that_is_read(machine, tmp_path_factory):
+    write(machine / "sys/class/hwmon/hwmon1/oc1_event_cnt", "2\n")
+    write(machine / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_cur_freq", "2300000\n")
+    copy = tmp_path_factory.mktemp("copy")
+    for path in (found for pattern in FILES for found in machine.glob(pattern)):
+        write(copy / path.relative_to(machine), path.read_text())
+    assert read_host(copy, now_s=0.0) == read_host(machine, now_s=0.0)
+    assert read_host(copy).throttled == 5
+    assert max(read_host(copy).mhz) == 2300
 
 
 def test_what_is_not_there_is_unknown(tmp_path):

@@ -1,0 +1,212 @@
+"""The guest: what stays on a board beside the worker while a sweep measures it from elsewhere.
+
+Python 3.6 syntax, standard library alone: its source is sent over ssh. It owns a folder for the networks and for what
+the worker writes, and the lock of the device; and it reads the files that say what the board is and what disturbs it.
+When its standard input ends, so do the processes that work in its folder, and the folder goes. It talks JSON lines, as
+the worker does:
+
+- ``{"do": "hello"}`` → folder, Python, system, processor, architecture, logical and usable processors.
+- ``{"do": "read", "patterns": […]}`` → files below ``/`` by path, one character a byte.
+- ``{"do": "keep", "name": NAME, "bytes": N, "drop": [NAME, …]}`` and N bytes → path of the file.
+- ``{"do": "lock", "device": NAME}`` → whether it is held now. ``{"do": "unlock"}``.
+
+It sends an empty line every few seconds: where the other side is gone, that ends the connection.
+"""
+
+import fcntl
+import glob
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+TICK_S = 5.0
+BLOCK = 2**20
+LARGEST = 2**20  # of a file that is read, bytes
+
+
+def main():
+    """Serve requests until standard input ends, then leave nothing behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    remove_leftovers()
+    folder = tempfile.mkdtemp(prefix="edgeprof-%d-" % os.getpid())
+    guest = Guest(folder)
+    try:
+        serve(guest, sys.stdin.buffer, sys.stdout)
+    except (IOError, OSError):
+        pass  # the other side is gone
+    finally:
+        end_processes_in(folder)
+        guest.unlock(None)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def leave(number, frame):
+    """A signal's way out, past the removal of the folder."""
+    sys.exit(128 + number)
+
+
+def serve(guest, requests, answers):
+    """Answer requests; trouble becomes an answer too."""
+    turn = threading.Lock()
+
+    def say(text):
+        with turn:
+            answers.write(text + "\n")
+            answers.flush()
+
+    thread = threading.Thread(target=tick, args=(say,))
+    thread.daemon = True
+    thread.start()
+    for line in iter(requests.readline, b""):
+        request = json.loads(line.decode())
+        try:
+            found = {"ok": getattr(guest, request.pop("do"))(requests, **request)}
+        except (IOError, OSError, ValueError) as error:
+            found = {"error": " ".join(str(error).split())[:400], "kind": "refused"}
+        say(json.dumps(found))
+
+
+def tick(say):
+    """An empty line now and then, for as long as anybody may listen."""
+    try:
+        while True:
+            time.sleep(TICK_S)
+            say("")
+    except (IOError, OSError, ValueError):
+        pass
+
+
+class Guest(object):
+    """What can be asked of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.held = None
+
+    def hello(self, requests):
+        allowed = os.cpu_count() or 1
+        if hasattr(os, "sched_getaffinity"):
+            allowed = len(os.sched_getaffinity(0))
+        return {
+            "folder": self.folder,
+            "python": sys.version.split()[0],
+            "system": "%s %s" % (platform.system(), platform.release()),
+            "architecture": platform.machine(),
+            "processor": platform.processor() or platform.machine(),
+            "logical_cores": os.cpu_count() or 1,
+            "usable_cores": allowed,
+        }
+
+    def read(self, requests, patterns):
+        found = {}
+        for pattern in patterns:
+            for path in glob.glob(os.path.join("/", pattern)):
+                try:
+                    with open(path, "rb") as stream:
+                        found[path[1:]] = stream.read(LARGEST).decode("latin-1")
+                except (IOError, OSError):
+                    pass  # a counter that its driver does not give, or for root alone
+        return {"files": found}
+
+    def keep(self, requests, name, bytes, drop):
+        path, left, trouble = os.path.join(self.folder, name), bytes, None
+        for old in drop:
+            os.unlink(os.path.join(self.folder, old))
+        try:
+            with open(path + ".part", "wb") as stream:
+                while left:
+                    block = requests.read(min(left, BLOCK))
+                    if not block:
+                        raise IOError("the input ended within a file")
+                    left -= len(block)
+                    stream.write(block)
+            os.rename(path + ".part", path)
+        except (IOError, OSError) as error:
+            trouble = error
+        while left and requests.read(min(left, BLOCK)):  # what follows must be the next request
+            left = max(left - BLOCK, 0)
+        if trouble:
+            if os.path.exists(path + ".part"):
+                os.unlink(path + ".part")
+            raise trouble
+        return {"path": path}
+
+    def lock(self, requests, device):
+        if self.held is None:
+            self.held = take_lock(lock_path(device))
+        return {"held": self.held is not None}
+
+    def unlock(self, requests):
+        if self.held is not None:
+            release_lock(self.held)
+            self.held = None
+        return {}
+
+
+def lock_path(device):
+    """The file that a sweep on ``device`` holds, here and from elsewhere."""
+    return os.path.join(tempfile.gettempdir(), "edgeprof-%s-%d.lock" % (device, os.getuid()))
+
+
+def take_lock(path):
+    """The open file that holds the lock, until it is closed or its process ends; None where another has it."""
+    stream = open(path, "a+")  # noqa: SIM115 (open for as long as the lock is held)
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (IOError, OSError):
+        stream.close()
+        return None
+    if not os.path.exists(path) or os.fstat(stream.fileno()).st_ino != os.stat(path).st_ino:
+        stream.close()  # its holder removed it just now
+        return None
+    return stream
+
+
+def release_lock(stream):
+    """Give a lock back, and leave no file."""
+    try:
+        os.unlink(stream.name)
+    except (IOError, OSError):
+        pass
+    stream.close()
+
+
+def remove_leftovers():
+    """Remove folders whose process was killed."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), "edgeprof-*-*")):
+        owner = os.path.basename(folder).split("-")[1]
+        ours = owner.isdigit() and os.path.isdir(folder) and os.stat(folder).st_uid == os.getuid()
+        if ours and not alive(int(owner)):
+            end_processes_in(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def alive(pid):
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
+def end_processes_in(folder):
+    """Kill the processes whose temporary folder is ``folder``: workers whose connection is not known to be lost yet."""
+    mark = b"TMPDIR=" + os.fsencode(folder)
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            with open(path, "rb") as stream:
+                if mark in stream.read().split(b"\0"):
+                    os.kill(int(path.split("/")[2]), signal.SIGKILL)
+        except (IOError, OSError):
+            pass

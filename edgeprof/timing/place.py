@@ -1,0 +1,134 @@
+"""A place where networks are executed: this machine here; a board elsewhere is in :mod:`edgeprof.timing.ssh`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgeprof.boards.detect import Machine, detect_machine
+from edgeprof.boards.sensors.host import HostReading, read_host
+from edgeprof.boards.sensors.nvml import gpus_here
+from edgeprof.timing.guest import lock_path, release_lock, take_lock
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a process is started: command, environment, and whether Ctrl-C in a terminal passes it by."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    apart: bool = False
+
+
+class Starter(Protocol):
+    """What starts processes somewhere, and knows what their end means."""
+
+    install: str  # how a missing runtime is installed there
+
+    def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
+        """How Python is started on ``code`` with these variables; ``scratch`` is a folder here that goes with the
+        process."""
+        ...
+
+    def ended(self, code: int | None, tail: str) -> tuple[str, str]:
+        """What to say of a process that ended with this status and these last words: message and hint."""
+        ...
+
+
+class Place(Starter, Protocol):
+    """Where networks are executed."""
+
+    def file(self, path: Path) -> str:
+        """The path of a file of this machine as the worker sees it."""
+        ...
+
+    def machine(self) -> Machine:
+        """What the place is."""
+        ...
+
+    def sense(self) -> HostReading:
+        """Its counters now; all unknown where it cannot be asked."""
+        ...
+
+    def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
+        """One sweep on a device at a time: a second one says so and waits."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class Here:
+    """This machine."""
+
+    install = "install the runtime: pip install 'edgeprof[cpu]'"
+
+    def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
+        return Start((sys.executable, "-c", code), {**os.environ, "TMPDIR": scratch, **environment})
+
+    def ended(self, code: int | None, tail: str) -> tuple[str, str]:
+        hint = "out of memory perhaps: use a smaller batch" if code == -signal.SIGKILL else "others go on"
+        return f"the worker {ending(code)}{': ' + tail if tail else ''}", hint
+
+    def file(self, path: Path) -> str:
+        return str(path)
+
+    def machine(self) -> Machine:
+        return detect_machine(gpus=gpus_here())
+
+    def sense(self) -> HostReading:
+        return read_host()
+
+    def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
+        return device_lock(device, waiting)
+
+    def close(self) -> None:
+        pass
+
+
+HERE = Here()
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, by its status."""
+    if code is None:
+        return "closed its output"
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"ended with signal {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"ended with signal {-code}"
+
+
+@contextmanager
+def device_lock(device: str, waiting: Callable[[str], None], poll_s: float = 0.5) -> Iterator[None]:
+    """One sweep on a device of this machine at a time: a second one says so and waits. The lock ends with its
+    process."""
+    path = lock_path(device)
+    stream = wait_for_lock(device, lambda: take_lock(path), waiting, poll_s)
+    try:
+        yield
+    finally:
+        release_lock(stream)
+
+
+def wait_for_lock(
+    device: str, take: Callable[[], Any], waiting: Callable[[str], None], poll_s: float = 0.5
+) -> Any:
+    """What ``take`` gives, as soon as that is anything."""
+    told = False
+    while not (held := take()):
+        if not told:
+            waiting(f"another sweep is using {device}: waiting for it (Ctrl-C gives up)")
+            told = True
+        time.sleep(poll_s)
+    return held

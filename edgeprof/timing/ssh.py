@@ -1,0 +1,213 @@
+"""A board over ssh: the worker and its guest run there, networks travel to it once.
+
+The plain OpenSSH client is used, with the user's own configuration and known hosts; the board needs sshd, Python 3.6 or
+newer, NumPy and the runtime. ``EDGEPROF_SSH`` names another client or its options: ``ssh -F FILE``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgeprof.boards.detect import FILES as MACHINE_FILES
+from edgeprof.boards.detect import Machine, System, detect_machine, physical_cores
+from edgeprof.boards.sensors.host import FILES as HOST_FILES
+from edgeprof.boards.sensors.host import HostReading, read_host
+from edgeprof.errors import BackendError, BoardError, WorkerError
+from edgeprof.timing.place import Start, ending, wait_for_lock
+from edgeprof.timing.process import Peer
+
+# A line that is lost is noticed after 15 s. One connection a process, so that its end ends the process.
+OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "5",
+    "ServerAliveCountMax": "3",
+    "ControlMaster": "no",
+    "ControlPath": "none",
+    "ClearAllForwardings": "yes",
+}
+CONNECT_S = 60.0
+ANSWER_S = 30.0
+LOCK_AGAIN_S = 30.0  # after a reconnection, until the board has noticed the loss too
+KEPT_BYTES = 2**29  # of networks and tiles on the board
+SSH_FAILED = 255
+HINTS = (
+    ("host key verification failed", "compare its key and accept it once by hand: ssh {name}"),
+    ("host identification has changed", "see whether it is the same board: ssh {name}"),
+    ("permission denied", "edgeprof asks for no password; set up a key: ssh-copy-id {name}"),
+    ("no such file or directory", "name the board's interpreter: --host-python CMD"),
+    ("not found", "name the board's interpreter: --host-python CMD"),
+    ("answered nonsense", "its shell must print nothing at the start: see what ssh {name} true prints"),
+    ("is needed, and this is python", "name a newer interpreter of the board: --host-python CMD"),
+)
+
+
+class Line:
+    """How Python is started on a board."""
+
+    def __init__(self, name: str, python: str) -> None:
+        self.name = name
+        self.install = f"on {name}: {python} -m pip install numpy onnxruntime; on a Jetson see docs/jetson.md"
+        self._python = python
+
+    def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
+        client = shlex.split(os.environ.get("EDGEPROF_SSH", "ssh"))
+        options = [part for pair in OPTIONS.items() for part in ("-o", "=".join(pair))]
+        settings = [shlex.quote(f"{name}={value}") for name, value in environment.items()]
+        remote = " ".join(["exec env", *settings, self._python, "-c", shlex.quote(code)])
+        return Start((*client, "-T", *options, "--", self.name, remote), dict(os.environ), apart=True)
+
+    def ended(self, code: int | None, tail: str) -> tuple[str, str]:
+        return f"{self.name}: {tail or ending(code)}", self.hint(tail)
+
+    def hint(self, trouble: str) -> str:
+        """How to mend what ssh or the board's shell complains of."""
+        found = next(
+            (hint for mark, hint in HINTS if mark in trouble.lower()), "see whether it works: ssh {name}"
+        )
+        return found.format(name=self.name)
+
+
+class Host:
+    """The board ``name`` (``user@board``, or a name of the user's ssh configuration), whose interpreter is ``python``,
+    words that its shell reads.
+
+    A lost connection is :class:`WorkerError`, of one case; the next request connects anew. Where that fails, it is
+    :class:`BoardError`, of the whole sweep.
+    """
+
+    def __init__(self, name: str, python: str = "python3") -> None:
+        self.name = name
+        self._line = Line(name, python)
+        self.install = self._line.install
+        self._guest = Peer(guest_parts, self._line)
+        self._hello: dict[str, Any] = {}
+        self._kept: dict[str, int] = {}  # bytes by name, the longest unused first
+        self._device: str | None = None
+
+    def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
+        self._connect()
+        return self._line.start(code, {"TMPDIR": self._hello["folder"], **environment}, scratch)
+
+    def ended(self, code: int | None, tail: str) -> tuple[str, str]:
+        lost = f"the connection to {self.name} was lost{': ' + tail if tail else ''}", "others go on"
+        if not self._guest.alive:
+            return lost
+        try:
+            self._guest.ask({"do": "hello"}, ANSWER_S)
+        except (WorkerError, BackendError):
+            return lost
+        how = "crashed or was killed" if code == SSH_FAILED else ending(code)
+        return f"the worker on {self.name} {how}{': ' + tail if tail else ''}", "others go on"
+
+    def file(self, path: Path) -> str:
+        data = path.read_bytes()
+        name = hashlib.sha256(data).hexdigest() + path.suffix
+        self._connect()
+        if name in self._kept:
+            self._kept[name] = self._kept.pop(name)
+        else:
+            drop, total = [], sum(self._kept.values()) + len(data)
+            for old, size in self._kept.items():
+                if total > KEPT_BYTES:
+                    drop.append(old)
+                    total -= size
+            for old in drop:
+                del self._kept[old]
+            patience = ANSWER_S + len(data) / 1e5
+            self._guest.ask({"do": "keep", "name": name, "bytes": len(data), "drop": drop}, patience, data)
+            self._kept[name] = len(data)
+        return f"{self._hello['folder']}/{name}"
+
+    def machine(self) -> Machine:
+        self._connect()
+        with self._copied(MACHINE_FILES) as root:
+            allowed = self._hello["usable_cores"]
+            system = System(
+                name=self._hello["system"],
+                processor=self._hello["processor"],
+                architecture=self._hello["architecture"],
+                logical_cores=self._hello["logical_cores"],
+                usable_cores=min(physical_cores(root) or allowed, allowed),
+            )
+            return detect_machine(root, system=system)
+
+    def sense(self) -> HostReading:
+        if self._guest.alive:
+            with suppress(WorkerError, BackendError), self._copied(HOST_FILES) as root:
+                return read_host(root)
+        return HostReading(time.monotonic())
+
+    @contextmanager
+    def lock(self, device: str, waiting: Callable[[str], None]) -> Iterator[None]:
+        wait_for_lock(device, lambda: self._take(device), waiting)
+        self._device = device
+        try:
+            yield
+        finally:
+            self._device = None
+            if self._guest.alive:
+                with suppress(WorkerError, BackendError):
+                    self._guest.ask({"do": "unlock"}, ANSWER_S)
+
+    def close(self) -> None:
+        self._guest.close(patience_s=10.0)
+
+    def _take(self, device: str) -> bool:
+        self._connect()
+        return bool(self._guest.ask({"do": "lock", "device": device}, ANSWER_S)["held"])
+
+    def _connect(self) -> None:
+        """See that the guest is there."""
+        if self._guest.alive:
+            return
+        again = bool(self._hello)
+        self._kept = {}
+        try:
+            self._hello = self._guest.ask({"do": "hello"}, CONNECT_S)
+            if self._device:
+                self._lock_again(self._device)
+        except FileNotFoundError as error:
+            raise BoardError(f"there is no {error.filename} here", "install the OpenSSH client") from None
+        except (WorkerError, BackendError) as error:
+            self._guest.kill()
+            if again:
+                message = f"{self.name} cannot be reached again: {error.message}"
+                raise BoardError(
+                    message, "what was measured is kept; the same command goes on from there"
+                ) from None
+            raise BoardError(error.message, self._line.hint(error.message)) from None
+
+    def _lock_again(self, device: str) -> None:
+        deadline = time.monotonic() + LOCK_AGAIN_S
+        while not self._guest.ask({"do": "lock", "device": device}, ANSWER_S)["held"]:
+            if time.monotonic() > deadline:
+                raise WorkerError(f"another sweep is using {device} now", "wait for it")
+            time.sleep(0.5)
+
+    @contextmanager
+    def _copied(self, patterns: Sequence[str]) -> Iterator[Path]:
+        """A folder with these files of the board."""
+        files = self._guest.ask({"do": "read", "patterns": list(patterns)}, ANSWER_S)["files"]
+        with tempfile.TemporaryDirectory() as name:
+            for path, content in files.items():
+                if ".." in PurePosixPath(path).parts or path.startswith("/"):
+                    raise WorkerError(f"{self.name} answered nonsense: {path}", "others go on")
+                copy = Path(name) / path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content.encode("latin-1"))
+            yield Path(name)
+
+
+def guest_parts() -> list[tuple[str, str]]:
+    """The guest's source."""
+    return [("guest", (resources.files("edgeprof.timing") / "guest.py").read_text("utf-8"))]

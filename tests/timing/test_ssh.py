@@ -1,0 +1,444 @@
+"""A board over ssh: a real sshd on the loopback, with keys of its own, and real trouble."""
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks.kills import ended, rounds_in
+from edgeprof.backends.base import Stop
+from edgeprof.backends.open import open_backend
+from edgeprof.boards.detect import detect_machine
+from edgeprof.cli import run
+from edgeprof.errors import BackendError, BoardError, WorkerError
+from edgeprof.nets.spec import net_spec
+from edgeprof.store import Store
+from edgeprof.sweep import open_target
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import Round
+from edgeprof.timing.session import run_session
+from edgeprof.timing.ssh import Host
+
+QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02, profile=False)
+LONG = Stop(target_ci=1e-12, min_runs=10**9, min_s=600, max_s=600, profile=False)
+DESK = """
+import sys
+from edgeprof.timing.process import Worker
+from edgeprof.timing.ssh import Host
+host = Host("board", sys.executable)
+worker = Worker("edgeprof.backends.ort", place=host)
+try:
+    with host.lock("test", print):
+        worker.ask({"do": "describe"}, 60)
+        print("ready", flush=True)
+        sys.stdin.read()
+finally:
+    worker.close()
+    host.close()
+"""
+SWEEP = "[net]\nconv = 0\nneurons = 8\nbatch = 2\nthreads = 1\n[vary]\nfc = [1, 2]\n"
+
+
+class Board:
+    """An sshd, and what its user sees of it: name, configuration of ssh, temporary folder of the board."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = "board"
+        self.tmp = folder / "tmp"
+        self.tmp.mkdir()
+        for key in ("host", "user", "stranger"):
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)]
+            subprocess.run(command, check=True)
+        shutil.copy(folder / "user.pub", folder / "authorized_keys")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.write_config()
+        self.trust()
+        (folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
+            f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
+            f"SetEnv TMPDIR={self.tmp}\n"
+        )
+        self.sshd = None
+        self.start()
+
+    def write_config(self, key: str = "user") -> None:
+        (self.folder / "config").write_text(
+            f"Host board\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
+            f"  IdentityFile {self.folder}/{key}\n  IdentitiesOnly yes\n  IdentityAgent none\n"
+            f"  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
+            "  StrictHostKeyChecking yes\n"
+        )
+
+    def trust(self, key: str | None = "host") -> None:
+        line = f"[127.0.0.1]:{self.port} {(self.folder / f'{key}.pub').read_text()}" if key else ""
+        (self.folder / "known_hosts").write_text(line)
+
+    def start(self) -> None:
+        command = [shutil.which("sshd"), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        self.sshd = subprocess.Popen(command, stderr=(self.folder / "log").open("a"))
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            assert self.sshd.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.02)
+        raise AssertionError("sshd does not answer")
+
+    def cut(self) -> None:
+        """Lose every connection, as a board does that loses its power supply's network: its sshd is gone."""
+        for process in psutil.Process(self.sshd.pid).children(recursive=True):
+            if process.name().startswith("sshd"):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+    def stop(self) -> None:
+        """Take no more connections, and lose those that there are."""
+        self.cut()
+        self.sshd.kill()
+        self.sshd.wait()
+
+    def guests(self) -> list[int]:
+        return [int(folder.name.split("-")[1]) for folder in self.tmp.glob("edgeprof-[0-9]*-*")]
+
+    def left(self) -> list[str]:
+        """What is in its temporary folder, and the processes that work there; the last of it goes within seconds."""
+        deadline = time.monotonic() + 10
+        while True:
+            found = [path.name for path in self.tmp.glob("*edgeprof*")]
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    if process.environ().get("TMPDIR", "").startswith(f"{self.tmp}"):
+                        found.append(f"{process.pid} {process.name()}")
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
+    if shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") is None or not shutil.which("ssh"):
+        pytest.skip("no sshd on this machine (Debian: apt-get install openssh-server)")
+    os.environ["PATH"] += ":/usr/sbin"
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd, as root, drops its privileges
+    board = Board(tmp_path_factory.mktemp("board"))
+    yield board
+    board.stop()
+
+
+@pytest.fixture
+def board(sshd, monkeypatch):
+    monkeypatch.setenv("EDGEPROF_SSH", f"ssh -F {sshd.folder}/config")
+    yield sshd
+    sshd.write_config()
+    sshd.trust()
+    if sshd.sshd.poll() is not None:
+        sshd.start()
+    assert sshd.left() == []
+
+
+@pytest.fixture
+def host(board):
+    with contextlib.closing(Host(board.name, sys.executable)) as opened:
+        yield opened
+
+
+def case(fc=1, batch=2):
+    identity = dict(precision="fp32", threads=1, launch="blocking", board="cpu", machine="m", runtime="r")
+    return Case(net=net_spec(conv=0, fc=fc, neurons=8), batch=batch, backend="ort-cpu", **identity)
+
+
+def test_the_machine_is_the_boards(host, board):
+    assert host.machine() == detect_machine()
+    assert host.sense().total > 0
+    assert host.sense().load_1m >= 0
+    [guest] = board.guests()
+    assert psutil.Process(guest).parent().name().startswith("sshd")
+
+
+def test_the_guest_runs_on_python_36(board):
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    old = next(versions.glob("3.6.*/bin/python3.6"), None) or shutil.which("python3.6")
+    if old is None:
+        pytest.skip("no Python 3.6 on this machine")
+    with contextlib.closing(Host(board.name, str(old))) as host, host.lock("old", pytest.fail):
+        assert host.machine().model == detect_machine().model
+        assert Path(host.file(Path(__file__))).read_bytes() == Path(__file__).read_bytes()
+        assert host._hello["python"].startswith("3.6.")
+
+
+def test_networks_travel_once_and_serve_every_session(host, board):
+    with contextlib.closing(open_backend("ort-cpu", host)) as backend:
+        for number in (1, 2):
+            found = backend.measure(
+                case(), number, Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02), None
+            )
+            assert found.status == "ok"
+            assert found.kernels
+        backend.restart()
+        files = {path: path.stat().st_mtime_ns for path in board.tmp.glob("edgeprof-*/*.onnx")}
+        assert len(files) == 2  # the network, and the chain that prices an event
+        assert backend.measure(case(), 3, QUICK, None).status == "ok"
+        assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_files_arrive_as_they_are_and_the_longest_unused_goes_first(host, board, tmp_path, monkeypatch):
+    contents = [bytes(range(256)) * 20, b"\n" * 5000 + b"\r\n", b'{"do": "hello"}\n' * 300, b""]
+    paths = [tmp_path / f"{number}.npy" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    there = [Path(host.file(path)) for path in paths]
+    assert [path.read_bytes() for path in there] == contents
+    assert host.file(paths[0]) == str(there[0])
+    monkeypatch.setattr("edgeprof.timing.ssh.KEPT_BYTES", 16_000)
+    (tmp_path / "new").write_bytes(b"x" * 4000)
+    host.file(tmp_path / "new")
+    assert [path.exists() for path in there] == [True, False, True, True]
+
+
+def test_a_disk_of_the_board_that_is_full_is_an_error_of_one_case(host, board, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"x" * 3_000_000)
+    host.machine()
+    folder = next(board.tmp.glob("edgeprof-*"))
+    folder.chmod(0o700)
+    (tmp_path / "other.onnx").write_bytes(b"y")
+    folder.rename(board.tmp / "elsewhere")
+    with pytest.raises(BackendError, match="No such file"):
+        host.file(tmp_path / "net.onnx")
+    (board.tmp / "elsewhere").rename(folder)
+    assert Path(host.file(tmp_path / "other.onnx")).read_bytes() == b"y"
+
+
+@pytest.fixture
+def sweeping(board, tmp_path, monkeypatch, capsys):
+    """A sweep by the command line: (status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text(SWEEP)
+    flags = ["--host", board.name, "--host-python", sys.executable, "--board", "cpu", "--backend", "ort-cpu"]
+    short = ["--target-ci", "20%", "--rounds", "1", "--budget", "10s", "--db", "x.db", "--json"]
+
+    def sweep(*more):
+        status = run(["sweep", "s.toml", *flags, *short, *more])
+        return status, *capsys.readouterr()
+
+    return sweep
+
+
+@pytest.fixture
+def refused(sweeping):
+    """Message and hint of a sweep that is refused before it begins."""
+
+    def sweep(*more):
+        status, _, err = sweeping(*more)
+        assert status == 2, err
+        *_, message, hint = err.splitlines()
+        assert message.startswith("error: ")
+        assert hint.startswith("hint: ")
+        assert not Path("x.db").exists()
+        return message, hint
+
+    return sweep
+
+
+def test_a_sweep_over_ssh(sweeping):
+    status, out, err = sweeping()
+    assert status == 0, err
+    assert json.loads(out)["measured"] == 2
+    with Store(Path("x.db")) as store:
+        measured = store.measurements()
+        assert [m.status for m in measured] == ["ok", "ok"]
+        assert {m.case.machine for m in measured} == {detect_machine().model}
+        assert all(m.latency_ms > 0 and m.kernels for m in measured)
+    assert json.loads(sweeping()[1])["reused"] == 2
+
+
+def test_an_unknown_host_key_is_refused(board, refused):
+    board.trust(None)
+    message, hint = refused()
+    assert "Host key verification failed" in message
+    assert "by hand: ssh board" in hint
+    board.trust("stranger")
+    message, _ = refused()
+    assert "key" in message
+
+
+def test_a_wrong_key_is_refused(board, refused):
+    board.write_config("stranger")
+    message, hint = refused()
+    assert "Permission denied" in message
+    assert "ssh-copy-id board" in hint
+
+
+def test_a_board_that_is_off_is_refused(board, refused):
+    board.stop()
+    message, hint = refused()
+    assert "refused" in message
+    assert "ssh board" in hint
+
+
+def test_an_interpreter_that_will_not_do_is_refused(refused):
+    message, hint = refused("--host-python", "python3.99")
+    assert "python3.99" in message
+    assert "--host-python" in hint
+    old = Path.home() / ".pyenv/versions/2.7.18/bin/python"
+    if old.exists():
+        message, hint = refused("--host-python", str(old))
+        assert "this is Python 2.7" in message
+        assert "--host-python" in hint
+
+
+@pytest.mark.parametrize("missing", ["numpy", "onnxruntime"])
+def test_a_missing_library_is_refused_with_its_remedy(missing, refused, tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / f"{missing}.py").write_text(f"raise ImportError('No module named {missing}')\n")
+    message, hint = refused("--host-python", f"PYTHONPATH={tmp_path}/lib {sys.executable}")
+    assert missing in message
+    assert "on board: " in hint
+    assert "pip install numpy onnxruntime" in hint
+
+
+def test_a_shell_that_talks_is_named(refused):
+    message, hint = refused("--host-python", f"sh -c 'echo Welcome; exec {sys.executable} \"$@\"' sh")
+    assert "nonsense: Welcome" in message
+    assert "print nothing" in hint
+
+
+def test_an_interpreter_of_no_board_is_refused(capsys):
+    assert run(["sweep", "--host-python", "python3"]) == 2
+    assert "--host USER@BOARD" in capsys.readouterr().err
+
+
+def test_a_simulated_board_is_not_over_ssh(refused):
+    message, hint = refused("--backend", "simulated:gtx960-theano")
+    assert "simulated" in message
+    assert "--host" in hint
+
+
+# --- trouble in the middle
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("worker", "crashed or was killed"), ("client", "SIGKILL"), ("line", "was lost")]
+)
+def test_trouble_costs_one_request(how, reason, host, board):
+    with contextlib.closing(open_backend("ort-cpu", host)) as backend:
+        assert backend.measure(case(), 1, QUICK, None).status == "ok"
+        pid = backend.facts()["pid"]
+        victim = backend._worker.pid if how == "client" else pid
+        trouble = subprocess.Popen(
+            ["sh", "-c", "sleep 0.5" if how == "line" else f"sleep 0.5; kill -9 {victim}"]
+        )
+        if how == "line":
+            threading.Timer(0.5, board.cut).start()
+        with pytest.raises(WorkerError, match=reason):
+            backend.measure(case(fc=2), 1, LONG, None)
+        trouble.wait()
+        assert ended(pid)
+        assert backend.measure(case(fc=2), 1, QUICK, None).status == "ok"
+
+
+class Cut:
+    """A real backend that something happens to in the middle of its n-th case; its machine does not drift."""
+
+    def __init__(self, backend, at, trouble):
+        self._backend, self._at, self._trouble, self._count = backend, at, trouble, 0
+        self.name, self.launches, self.simulated = backend.name, backend.launches, False
+        self.runtime, self.facts, self.restart = backend.runtime, backend.facts, backend.restart
+
+    def measure(self, case, number, stop, tiles):
+        if number == 0:  # a sentinel
+            return Round(number=1, status="ok", runs_ns=np.full(20, 10**6, np.int64))
+        self._count += 1
+        if self._count == self._at:
+            threading.Timer(0.5, self._trouble).start()
+            stop = LONG
+        return self._backend.measure(case, number, stop, tiles)
+
+
+def sweep(board, db, at=0, trouble=None):
+    with (
+        contextlib.closing(Host(board.name, sys.executable)) as host,
+        open_target("cpu", "ort-cpu", place=host) as target,
+        host.lock("test", pytest.fail),
+        Store(db, create=True) as store,
+    ):
+        cases = [case(fc=fc) for fc in range(1, 4)]
+        backend = Cut(target.backend, at, trouble)
+        return run_session(cases, store, backend, "minimum", rounds=1, stop=QUICK, seed=1, sense=host.sense)
+
+
+def test_a_lost_connection_is_a_failed_case_and_the_sweep_goes_on(board, tmp_path):
+    result = sweep(board, tmp_path / "x.db", 2, board.cut)
+    assert len(result.failed) == 1
+    assert "was lost" in result.failed[0][1]
+    assert result.measured == 2
+    assert board.left() == []
+    resumed = sweep(board, tmp_path / "x.db")
+    assert (resumed.measured, resumed.reused, resumed.failed) == (1, 2, ())
+
+
+def test_a_board_that_stays_away_ends_the_sweep_and_the_same_command_goes_on(board, tmp_path):
+    with pytest.raises(BoardError, match="cannot be reached again") as caught:
+        sweep(board, tmp_path / "x.db", 2, board.stop)
+    assert "the same command goes on" in caught.value.hint
+    assert [row[4] for row in rounds_in(tmp_path / "x.db")] == ["ok", "failed"]
+    board.start()
+    resumed = sweep(board, tmp_path / "x.db")
+    assert (resumed.measured, resumed.reused, resumed.failed) == (2, 1, ())
+
+
+def test_two_desks_do_not_measure_at_once(host, board):
+    told = []
+    with contextlib.closing(Host(board.name, sys.executable)) as other:
+
+        def waiting(text):
+            told.append(text)
+            raise KeyboardInterrupt
+
+        with other.lock("gpu", pytest.fail), pytest.raises(KeyboardInterrupt), host.lock("gpu", waiting):
+            pytest.fail("it did not wait")
+        assert "another sweep is using gpu" in told[0]
+        with host.lock("gpu", pytest.fail):
+            assert (board.tmp / f"edgeprof-gpu-{os.getuid()}.lock").exists()
+    assert not (board.tmp / f"edgeprof-gpu-{os.getuid()}.lock").exists()
+
+
+def test_what_a_killed_guest_left_goes_with_the_next(board, host, tmp_path):
+    with contextlib.closing(open_backend("ort-cpu", host)) as backend:
+        backend.measure(case(), 1, QUICK, None)
+        [guest] = board.guests()
+        os.kill(guest, signal.SIGKILL)
+        assert ended(guest)
+        deadline = time.monotonic() + 10
+        while host._guest.alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert board.guests() == [guest]
+        host.machine()
+        assert guest not in board.guests()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_desk_that_ends_leaves_nothing_on_the_board(number, board):
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with subprocess.Popen([sys.executable, "-c", DESK], text=True, start_new_session=True, **pipes) as desk:
+        assert desk.stdout.readline() == "ready\n"
+        assert board.guests()
+        os.killpg(desk.pid, number)
+        desk.wait(timeout=20)
+    assert board.left() == []
