@@ -180,7 +180,9 @@ def test_interrupted_before_it_began(started: Callable[..., subprocess.Popen[str
     """Among the first imports, and later."""
     for after_s in (0.0, 0.3, 1.5):
         sweep = started("sweep", "family", "--nets", "2000", "--dry-run", cwd=here)
+        until = time.monotonic() + 30
         while not meets(sweep.pid, signal.SIGINT):
+            assert time.monotonic() < until
             time.sleep(0.001)
         time.sleep(0.1 + after_s)
         os.kill(sweep.pid, signal.SIGINT)
