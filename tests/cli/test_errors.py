@@ -343,5 +343,8 @@ def test_every_example_of_a_verb_runs(verb: str, edgeprof: Callable[..., Any], h
     for example in found:
         if "--table" in example:
             assert edgeprof(*shlex.split(TABLE_LAW))[0] == 0
+        if "--from" in example:
+            assert edgeprof(*smaller("edgeprof sweep family --nets 12 --db board-b.db"))[0] == 0
+            assert edgeprof("fit", "--db", "board-b.db", "--form", "kernels", "--out", "board-a.json")[0] == 0
         status, _, err = edgeprof(*smaller(example.partition(" > ")[0]))
         assert status == 0, f"{example}\n{err}"
