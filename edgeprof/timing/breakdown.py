@@ -6,7 +6,7 @@ Its optimised graph tells which value a kernel makes and in which layout, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -36,23 +36,25 @@ class Kernel:
 def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel, ...]:
     """The kernels of an optimised ``graph`` of a network whose original ``operators`` are given, in graph order.
 
-    Every operator is covered by one kernel, or was removed together with its producer's work.
+    Every operator is covered by a kernel, or was removed together with its producer's work. A kernel that the runtime
+    put in beside those of the operators (a reshape before a product) covers the operator upstream of it.
 
     :raises WorkerError: a kernel that cannot be traced to any operator.
     """
     by_name = {op.name: op for op in operators}
     maker = {value: op for op in operators for value in op.values}
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     covers: list[list[Operator]] = []
     for node in graph.node:
         if is_glue(node, by_name):
             covers.append([])
             continue
-        anchors = [by_name.get(node.name.removeprefix("fused ")), maker.get(node.name.removesuffix("_nchwc"))]
-        anchors += [maker.get(value) for value in node.output]
+        anchors = [_named(node.name, by_name, maker), *(maker.get(value) for value in node.output)]
         covers.append(list(dict.fromkeys(op for op in anchors if op)))
     owner = {op.name: index for index, ops in enumerate(covers) for op in ops}
     _claim(by_name, covers, owner, graph)
     _adopt(operators, covers, owner, graph)
+    _follow(by_name, covers, graph)
     order = {op.name: i for i, op in enumerate(operators)}
     blocked: set[str] = set()
     source: dict[str, Operator] = {}
@@ -70,10 +72,33 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
             )
         last = by_name.get(names[-1])
         source.update({value: last for value in node.output if last})
-        kernels.append(Kernel(kernel_kind(node, blocked), node.name, plain_type(node.op_type), names, glue))
-        if node.domain == NCHWC and node.op_type != "ReorderOutput":
+        kind = kernel_kind(node, blocked, _stays_blocked(node, blocked, weights))
+        kind = _refined(kind, node, weights, {by_name[name].op_type for name in names if name in by_name})
+        kernels.append(Kernel(kind, node.name, plain_type(node.op_type), names, glue))
+        if node.op_type != "ReorderOutput" and (
+            node.domain == NCHWC or _stays_blocked(node, blocked, weights)
+        ):
             blocked.update(node.output)
     return tuple(kernels)
+
+
+def _named(name: str, operators: Mapping[str, Operator], maker: Mapping[str, Operator]) -> Operator | None:
+    """The operator that a kernel is called after: ``fused fc1``, ``conv1_out_nchwc``, ``norm1/LayerNormFusion/``."""
+    name = name.removeprefix("fused ")
+    value = name.removesuffix("_nchwc")
+    if found := operators.get(name) or maker.get(value) or maker.get(value.removesuffix("_bn")):
+        return found
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        if name in operators:
+            return operators[name]
+    return None
+
+
+def _stays_blocked(node: onnx.NodeProto, blocked: Collection[str], weights: Collection[str]) -> bool:
+    """True for a kernel on values in blocked layout that does not care for the layout, and so keeps it."""
+    values = [v for v in node.input if v and v not in weights]
+    return bool(values) and all(v in blocked for v in values)
 
 
 def is_glue(node: onnx.NodeProto, original: Mapping[str, Operator]) -> bool:
@@ -86,15 +111,36 @@ def plain_type(op_type: str) -> str:
     return op_type.removeprefix("Fused")
 
 
-def kernel_kind(node: onnx.NodeProto, blocked: Iterable[str]) -> str:
+def kernel_kind(node: onnx.NodeProto, blocked: Collection[str], stays: bool = False) -> str:
     """Operator type and implementation: ``Conv.nchwc`` (blocked channels in and out), ``Conv.nchw`` (plain channels in,
-    blocked out), ``Conv.im2col``, ``MaxPool.nchwc``; the operator type alone where there is one implementation."""
+    blocked out), ``Conv.im2col``, ``MaxPool.nchwc``, ``Add.nchwc`` (``stays`` in blocked layout); the operator type
+    alone where there is one implementation."""
     kind = plain_type(node.op_type)
     if node.op_type in LAYOUT:
         return kind
     if node.domain == NCHWC:
-        return f"{kind}.nchwc" if kind != "Conv" or node.input[0] in set(blocked) else f"{kind}.nchw"
-    return f"{kind}.im2col" if kind == "Conv" else kind
+        return f"{kind}.nchwc" if kind != "Conv" or node.input[0] in blocked else f"{kind}.nchw"
+    if kind == "Conv":
+        return f"{kind}.im2col"
+    return f"{kind}.nchwc" if stays else kind
+
+
+def _refined(
+    kind: str, node: onnx.NodeProto, weights: Mapping[str, tuple[int, ...]], types: Collection[str]
+) -> str:
+    """Of convolutions in blocked layout, the implementation: ``Conv.depthwise`` (one channel a group),
+    ``Conv.pointwise`` (a single pixel, no padding). A batch normalisation done as a convolution keeps its own name."""
+    if kind != "Conv.nchwc":
+        return kind
+    if "Conv" not in types:
+        return f"{min(types, default='Conv')}.nchwc"
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    shape = weights.get(node.input[1], ())
+    if given.get("group", 1) > 1 and shape[1:2] == (1,):
+        return "Conv.depthwise"
+    if shape[2:] == (1, 1) and not any(given.get("pads", ())):
+        return "Conv.pointwise"
+    return kind
 
 
 def _claim(
@@ -141,17 +187,29 @@ def _adopt(
         left = [op for op in left if op.name not in owner]
 
 
+def _follow(operators: Mapping[str, Operator], covers: list[list[Operator]], graph: onnx.GraphProto) -> None:
+    """Give every kernel that covers nothing the operator upstream of it, or else the one downstream."""
+    made = {value: index for index, node in enumerate(graph.node) for value in node.output}
+    read = {value: index for index, node in enumerate(graph.node) for value in node.input}
+    for index, node in enumerate(graph.node):
+        if not covers[index] and not is_glue(node, operators):
+            before = [covers[made[v]] for v in node.input if v in made and covers[made[v]]]
+            after = [covers[read[v]] for v in node.output if v in read and covers[read[v]]]
+            covers[index].extend(ops[-1] for ops in (*before, *after)[:1])
+
+
 def match_events(
     kernels: Sequence[Kernel], operators: Sequence[Operator], events: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Kernel, Any], ...]:
     """Profile events beside their kernels, in execution order.
 
-    The runtime numbers its layout changes anew in every session, so these are told by type and shape, not by name.
+    The runtime numbers its layout changes anew in every session, so these are told by type and shape, not by name; what
+    else it put in under a name of its own, by type and order.
 
     :raises WorkerError: an event whose kernel is not in the graph.
     """
     shapes = {op.name: op.outputs[0] for op in operators if op.outputs}
-    waiting = list(kernels)
+    waiting, named = list(kernels), {op.name for op in operators}
     found = []
     for event in events:
         op_type = plain_type(event["op_type"])
@@ -165,6 +223,7 @@ def match_events(
             return kernel.op_type == op_type and shapes.get(kernel.operators[0]) in (None, *sizes)
 
         kernel = next((k for k in waiting if fits(k)), None)
+        kernel = kernel or next((k for k in waiting if k.op_type == op_type and k.name not in named), None)
         if kernel is None:
             raise WorkerError(
                 f"the profile names a kernel {event['name']} that is not in the graph", "please report it"

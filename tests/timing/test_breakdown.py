@@ -10,6 +10,7 @@ from edgeprof.errors import WorkerError
 from edgeprof.nets.build import build_model, model_bytes
 from edgeprof.nets.operators import net_operators, operators
 from edgeprof.nets.spec import net_spec
+from edgeprof.nets.zoo import zoo_model
 from edgeprof.timing.breakdown import band_mean, match_events, plain_type, trace
 
 NETS = [
@@ -236,3 +237,30 @@ def test_an_event_of_no_kernel_is_an_error():
 )
 def test_band_mean_is_the_mean_of_the_middle_half(values, expected):
     assert band_mean(values) == expected
+
+
+@pytest.mark.parametrize("name", ["densenet40", "mobilenet-v3", "efficientnet-b0", "vit-tiny"])
+def test_networks_with_branches_and_fused_patterns_are_traced(name, tmp_path):
+    graph = optimised(zoo_model(name).SerializeToString(), tmp_path)
+    found = operators(zoo_model(name, weights=False))
+    kernels = trace(graph, found)
+    assert len(kernels) == len(graph.node)
+    assert {op.name for op in found} <= {name for kernel in kernels for name in kernel.operators}
+    blocked = {k.kind.partition(".")[2] for k in kernels if k.op_type in ("Mul", "Concat", "QuickGelu")}
+    assert blocked <= {"", "nchwc"}
+
+
+def test_blocked_kernels_tell_their_implementation(tmp_path):
+    graph = optimised(zoo_model("mobilenet-v2").SerializeToString(), tmp_path)
+    kinds = by_operator(trace(graph, operators(zoo_model("mobilenet-v2", weights=False))))
+    assert kinds["conv1"].kind == "Conv.nchw"
+    assert kinds["block2_1_dw"].kind == "Conv.depthwise"
+    assert kinds["block2_1_expand"].kind == "Conv.pointwise"
+    assert kinds["block2_2_add"] is kinds["block2_2_project"]
+
+
+def test_a_normalisation_done_as_a_convolution_keeps_its_name(tmp_path):
+    graph = optimised(zoo_model("densenet40").SerializeToString(), tmp_path)
+    kinds = by_operator(trace(graph, operators(zoo_model("densenet40", weights=False))))
+    assert kinds["dense1_1_bn"].kind == "BatchNormalization.nchwc"
+    assert kinds["dense1_2_bn"].kind == "BatchNormalization"
