@@ -20,7 +20,7 @@ from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, DomainError, FitError, SpecError
 from edgeprof.fit.fitting import sketch_law
 from edgeprof.fit.forms import Form, read_form
-from edgeprof.nets.operators import total_macs
+from edgeprof.nets.network import of_family, total_macs
 from edgeprof.store import Store
 from edgeprof.sweeps.adaptive import choose_next
 from edgeprof.sweeps.case import Case, Workload
@@ -156,7 +156,8 @@ def run_sweep(
     cases = cases_of(sweeps, target, tiles)
     images = None
     if tiles is not None:
-        sizes = {(c.net.tile, c.net.channels) for c in cases}
+        nets = [of_family(c.net, "real tiles are for square images") for c in cases]
+        sizes = {(net.tile, net.channels) for net in nets}
         if len(sizes) > 1:
             raise SpecError(
                 "real tiles need networks of one tile size and number of channels", "leave out --tiles"

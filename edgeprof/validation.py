@@ -7,9 +7,10 @@ from pathlib import Path
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import FitError, SpecError
-from edgeprof.fit.examples import net_key, usable
+from edgeprof.fit.examples import usable
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.validate import Scores, judge, score
+from edgeprof.nets.network import net_key
 from edgeprof.store import Store
 from edgeprof.sweep import Target, run_sweep
 from edgeprof.sweeps.case import Workload

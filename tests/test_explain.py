@@ -9,7 +9,7 @@ import pytest
 from edgeprof.errors import SpecError
 from edgeprof.explain import Change, explain
 from edgeprof.fit.law import Law, predict, read_law
-from edgeprof.nets.operators import total_macs
+from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import NetSpec, net_spec
 
 STUDY = read_law("gtx960-theano")

@@ -11,7 +11,7 @@ import pytest
 
 from edgeprof.errors import SpecError
 from edgeprof.fit.law import Law, predict_many, read_law
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.network import net_operators
 from edgeprof.pricing import pricer
 from edgeprof.space import Space, parse_choice, space
 

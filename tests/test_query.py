@@ -15,7 +15,7 @@ from edgeprof import query
 from edgeprof.errors import SpecError
 from edgeprof.fit.intervals import probabilities, widening
 from edgeprof.fit.law import Law, Prediction, predict_many, read_law
-from edgeprof.nets.operators import net_operators, total_macs, total_parameters
+from edgeprof.nets.network import net_operators, total_macs, total_parameters
 from edgeprof.nets.spec import NetSpec
 from edgeprof.query import Answer, Found, Goal, query_nets
 

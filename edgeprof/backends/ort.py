@@ -27,8 +27,9 @@ def describe():
     }
 
 
-def load(model, threads, providers, options, profiled):
-    """A session for ``model`` (bytes or a path). ``options`` are session configuration entries, text by text.
+def load(model, threads, providers, options, weights, profiled):
+    """A session for ``model`` (bytes or a path). ``options`` are session configuration entries, text by text;
+    ``weights`` is the folder of weights outside the model, or None.
 
     Raises RuntimeError where another provider than the one asked for would run the network.
     """
@@ -41,6 +42,10 @@ def load(model, threads, providers, options, profiled):
     settings.log_severity_level = 4
     for key, value in sorted(options.items()):
         settings.add_session_config_entry(key, value)
+    if weights:  # the runtime looks for them beside a model's file, and in this folder for one in memory
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", weights)
+        with open(model, "rb") as stream:
+            model = stream.read()
     folder = None
     if profiled:
         folder = tempfile.mkdtemp(prefix="edgeprof-%d-" % os.getpid())

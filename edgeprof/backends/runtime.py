@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, WorkerError
-from edgeprof.nets.build import model_bytes
 from edgeprof.nets.graph import IR_VERSION, OPSET
-from edgeprof.nets.operators import net_operators, parse_model, total_macs
+from edgeprof.nets.network import net_operators, network_bytes, total_macs, weights_folder
+from edgeprof.nets.operators import parse_model
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel, band_mean, match_events, trace
@@ -80,7 +80,13 @@ class RuntimeBackend:
         )
         options = dict(case.provider_options)
         graph = stop.profile and key not in self._traces
-        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout)
+        weights = weights_folder(case.net)
+        if weights and self._place is not HERE:
+            raise BackendError(
+                f"the weights of {case.net.label()} are over 2 GB: too much to send to a board",
+                "copy the model to the board and profile it there",
+            )
+        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout, weights)
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
             graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
@@ -117,7 +123,7 @@ class RuntimeBackend:
         folder = Path(self._folder.name)
         path = folder / f"{case.key()}.onnx"
         if not path.exists():
-            data = model_bytes(case.net, case.batch)
+            data = network_bytes(case.net, case.batch)
             kept = list(folder.glob("*.onnx"))
             if sum(p.stat().st_size for p in kept) + len(data) > KEPT_BYTES:
                 for old in kept:
@@ -162,11 +168,13 @@ class RuntimeBackend:
         tiles: Path | None,
         graph: bool,
         timeout_s: float,
+        weights: Path | None = None,
     ) -> dict[str, Any]:
         answer = self._worker.ask(
             {
                 "do": "measure",
                 "model": self._place.file(model),
+                "weights": str(weights) if weights else None,
                 "threads": threads,
                 "providers": list(self._providers),
                 "options": dict(options),

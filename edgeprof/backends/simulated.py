@@ -23,7 +23,7 @@ import numpy as np
 from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError
 from edgeprof.fit.law import Law, predict
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.network import net_operators
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Round
 

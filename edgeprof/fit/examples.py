@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
 from edgeprof.fit.rules import Observed, leader, tensor_dims
-from edgeprof.nets.operators import Operator, net_operators
-from edgeprof.nets.spec import NetSpec
+from edgeprof.nets.network import net_operators, rebuildable
+from edgeprof.nets.operators import Operator
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
 
@@ -56,12 +55,12 @@ class Example:
 
 
 def usable(measurements: Sequence[Measurement], launch: str = "blocking") -> list[Example]:
-    """Measurements that a law can be fitted on: measured, of one launch mode where there are several, and of one board,
-    machine, backend, runtime, precision and number of threads.
+    """Measurements that a law can be fitted on: measured, of a network whose operators can be told, of one launch mode
+    where there are several, and of one board, machine, backend, runtime, precision and number of threads.
 
     :raises FitError: nothing measured, or several boards or settings in one.
     """
-    good = [m for m in measurements if m.latency_ms is not None]
+    good = [m for m in measurements if m.latency_ms is not None and rebuildable(m.case.net)]
     if not good:
         raise FitError(
             "the database has no measurement to fit", "measure some networks first: edgeprof sweep"
@@ -95,11 +94,6 @@ def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[
         if not left:
             raise FitError(f"no measurement has {condition}", f"{key} is one of: {', '.join(values)}")
     return left
-
-
-def net_key(net: NetSpec) -> str:
-    """A short name of a network, the same for equal networks: 12 hexadecimal digits."""
-    return hashlib.sha256(net.model_dump_json().encode()).hexdigest()[:12]
 
 
 def machine_of(examples: Sequence[Example]) -> dict[str, Any]:

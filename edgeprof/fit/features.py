@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeprof.errors import DomainError
 from edgeprof.fit.expressions import Expression
 from edgeprof.fit.forms import KERNEL_VARIABLES
+from edgeprof.nets.network import Network
 from edgeprof.nets.spec import NetSpec
 
 Column = NDArray[np.float64]
@@ -31,9 +32,11 @@ def machine_constants(machine: Mapping[str, Any], threads: int) -> dict[str, flo
     }
 
 
-def net_values(net: NetSpec, batch: int) -> dict[str, float]:
+def net_values(net: Network, batch: int) -> dict[str, float]:
     """A network's own variables: ``t`` tile, ``C`` conv and ``F`` hidden FC layers, ``D`` depth, ``K`` kernel and ``N``
-    neurons (means over layers; 0 where there are none), ``B`` batch."""
+    neurons (means over layers; 0 where there are none), ``B`` batch. Networks of another kind have a batch alone."""
+    if not isinstance(net, NetSpec):
+        return {"B": batch}
     return {
         "t": net.tile,
         "C": net.conv,

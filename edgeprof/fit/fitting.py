@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.examples import Example, machine_of, net_key, noise_pct, owners_of, usable
+from edgeprof.fit.examples import Example, machine_of, noise_pct, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import NET_VARIABLES, Form
@@ -23,6 +23,7 @@ from edgeprof.fit.rules import KernelRules, learn
 from edgeprof.fit.tables import Table, net_row, tables_of, totals_table
 from edgeprof.fit.uncertainty import RESAMPLES, with_errors
 from edgeprof.fit.validate import Row, Scores, judge, score
+from edgeprof.nets.network import net_key
 from edgeprof.timing.measurement import Measurement
 
 FOLDS = 10

@@ -24,7 +24,8 @@ from edgeprof.fit.hybrid import Hybrid
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.rules import KernelRules, Planned, Rule
-from edgeprof.nets.operators import Operator, net_operators
+from edgeprof.nets.network import Network, net_operators
+from edgeprof.nets.operators import Operator
 from edgeprof.nets.spec import NetSpec, first_problem, shown
 
 VERSION = 1
@@ -198,7 +199,7 @@ class KernelPrice:
 class Prediction:
     """What a law says of one network at one batch; times in ms per run. ``outside`` tells what is out of the domain."""
 
-    net: NetSpec
+    net: Network
     batch: int
     latency_ms: float
     kernels: tuple[KernelPrice, ...]
@@ -223,7 +224,7 @@ class Prediction:
         return self.batch / self.latency_ms
 
 
-def predict(law: Law, net: NetSpec, batch: int, level: float = LEVEL) -> Prediction:
+def predict(law: Law, net: Network, batch: int, level: float = LEVEL) -> Prediction:
     """The latency of ``net`` at ``batch`` by ``law``, kernel by kernel.
 
     :raises DomainError: where the law has nothing to say.
@@ -232,7 +233,7 @@ def predict(law: Law, net: NetSpec, batch: int, level: float = LEVEL) -> Predict
 
 
 @np.errstate(over="ignore")
-def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = LEVEL) -> list[Prediction]:
+def predict_many(law: Law, nets: Sequence[tuple[Network, int]], level: float = LEVEL) -> list[Prediction]:
     """:func:`predict` for many networks at once."""
     if not nets:
         return []
@@ -267,16 +268,22 @@ def predict_many(law: Law, nets: Sequence[tuple[NetSpec, int]], level: float = L
     return found
 
 
-def group_prices(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
+def group_prices(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPrice]]:
     """What each network's kernels cost by ``law``, the overhead apart."""
     if law.scope == "kernel":
         return operator_prices(law, [net_operators(net, batch) for net, batch in nets])
     return _by_net(law, nets)
 
 
-def _by_net(law: Law, nets: Sequence[tuple[NetSpec, int]]) -> list[list[KernelPrice]]:
+def _by_net(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPrice]]:
     """One kernel per group, for a law in the network's own variables."""
     form = law.as_form
+    other = next((net for net, _ in nets if not isinstance(net, NetSpec)), None)
+    if other is not None:
+        raise DomainError(
+            f"law '{law.name}' is in the family's variables, and {other.label()} is not of the family",
+            "a law of kernels can price it: edgeprof fit --form kernels",
+        )
     values = columns([net_values(net, batch) for net, batch in nets], law.constants)
     found: list[list[KernelPrice]] = [[] for _ in nets]
     for group in law.groups:
@@ -373,13 +380,15 @@ def group_ms(law: Law, group: LawGroup, dims: Sequence[Mapping[str, float]]) -> 
 # --- domain
 
 
-def knobs(net: NetSpec, batch: int) -> dict[str, tuple[Any, ...]]:
-    """Every knob of a network with the values that its layers have."""
+def knobs(net: Network, batch: int) -> dict[str, tuple[Any, ...]]:
+    """Every knob of a network with the values that its layers have; of one that is not of the family, the batch."""
+    if not isinstance(net, NetSpec):
+        return {"batch": (batch,)}
     found = {k: v if isinstance(v, tuple) else (v,) for k, v in net.model_dump().items()}
     return {**found, "batch": (batch,)}
 
 
-def domain_of(nets: Sequence[tuple[NetSpec, int]]) -> dict[str, tuple[Any, ...]]:
+def domain_of(nets: Sequence[tuple[Network, int]]) -> dict[str, tuple[Any, ...]]:
     """Per knob the least and greatest value of ``nets``; for padding the choices."""
     seen: dict[str, set[Any]] = {}
     for net, batch in nets:
@@ -392,7 +401,7 @@ def domain_of(nets: Sequence[tuple[NetSpec, int]]) -> dict[str, tuple[Any, ...]]
     }
 
 
-def outside(law: Law, net: NetSpec, batch: int) -> tuple[Mapping[str, Any], ...]:
+def outside(law: Law, net: Network, batch: int) -> tuple[Mapping[str, Any], ...]:
     """What of a network is out of the law's domain: knob, value, and what was seen."""
     return strange(law, knobs(net, batch))
 

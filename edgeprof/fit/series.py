@@ -111,7 +111,7 @@ def _timed(example: Example) -> list[tuple[str, Mapping[str, Any], float]]:
     case = example.measurement.case
     dims = {**case.net.model_dump(), "batch": case.batch}
     for knob, name in (("depth", "D"), ("neurons", "N")):
-        if len(set(dims[knob])) == 1:
+        if len(set(dims.get(knob, ()))) == 1:
             dims[name] = dims.pop(knob)[0]
     return [(NETWORK, dims, example.latency_ms)]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeprof.errors import FitError
-from edgeprof.fit.examples import Example, machine_of, net_key, noise_pct, owners_of, usable
+from edgeprof.fit.examples import Example, machine_of, noise_pct, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_intervals
@@ -20,6 +20,7 @@ from edgeprof.fit.rules import learn
 from edgeprof.fit.tables import SMALLEST_MS, Table, net_row, tables_of
 from edgeprof.fit.transfer import fit_shrunk
 from edgeprof.fit.validate import Row, judge, score
+from edgeprof.nets.network import net_key
 from edgeprof.timing.measurement import Measurement
 
 FEWEST = 3  # networks that a law is transferred with

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import onnx
 from onnx import shape_inference
 
 from edgeprof.errors import SpecError
-from edgeprof.nets.build import build_model
-from edgeprof.nets.spec import NetSpec
 
 Shape = tuple[int, ...]
 
@@ -26,7 +23,8 @@ class Operator:
     operators whose output it reads, in the order of its inputs. ``parameters`` counts what is learnt (and a batch
     normalisation's running mean and variance): no scalars, shapes or axes. ``macs`` are multiply-accumulates per run,
     bytes are per run too. ``dims`` are the numbers that laws are written in (see :func:`dims`), and ``Z``, the bytes of
-    weights and results that a run of the whole graph touches.
+    weights and results that a run of the whole graph touches. Where a shape is not ``known`` there are no MACs
+    and dims, and bytes are those that can be told.
     """
 
     name: str
@@ -41,6 +39,7 @@ class Operator:
     activation_bytes: int
     output_bytes: int
     dims: Mapping[str, float]
+    known: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.op_type, self.inputs, self.outputs))
@@ -57,9 +56,10 @@ def parse_model(data: bytes, source: str) -> onnx.ModelProto:
         raise SpecError(f"{source} is not ONNX: {error}", "export the network again") from None
 
 
-def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
+def operators(model: onnx.ModelProto, *, partial: bool = False) -> tuple[Operator, ...]:
     """Every node of ``model`` in graph order, with dimensions found by ONNX shape inference.
 
+    :param partial: operators whose shapes are unknown are told as such, instead of an error.
     :raises SpecError: where a shape that matters is unknown (a dynamic axis, an operator outside ONNX).
     """
     try:
@@ -91,16 +91,20 @@ def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
             continue
         activations = [v for v in node.input if v and v not in parameters]
         unknown = [v for v in (*activations, *node.output) if v and v not in shapes]
-        if unknown:
+        if unknown and not partial:
             raise SpecError(
                 f"operator {name} ({node.op_type}): the shape of '{unknown[0]}' is unknown",
                 "give every dynamic axis a size, and use only operators that ONNX defines",
             )
         weights = [parameters[v] for v in node.input if v in parameters]
-        outputs = tuple(shapes[v] for v in node.output if v)
-        inputs = tuple(shapes[v] for v in activations)
+        outputs = tuple(shapes[v] for v in node.output if v in shapes)
+        inputs = tuple(shapes[v] for v in activations if v in shapes)
         try:
-            macs, numbers = _macs(node, inputs, outputs, weights), dims(node, inputs, outputs, weights)
+            macs, numbers = (
+                (0, {})
+                if unknown
+                else (_macs(node, inputs, outputs, weights), dims(node, inputs, outputs, weights))
+            )
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise SpecError(
                 f"operator {name} ({node.op_type}) is not as ONNX defines it: {error}",
@@ -118,30 +122,15 @@ def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
                 parameters=sum(math.prod(w.dims) for w in weights if _learnt(w)),
                 parameter_bytes=sum(math.prod(w.dims) * _item_bytes(w.data_type) for w in weights),
                 activation_bytes=sum(
-                    math.prod(shapes[v]) * sizes[v] for v in (*activations, *node.output) if v
+                    math.prod(shapes[v]) * sizes[v] for v in (*activations, *node.output) if v in shapes
                 ),
-                output_bytes=sum(math.prod(shapes[v]) * sizes[v] for v in node.output if v),
+                output_bytes=sum(math.prod(shapes[v]) * sizes[v] for v in node.output if v in shapes),
                 dims=numbers,
+                known=not unknown,
             )
         )
     run_bytes = float(sum(op.parameter_bytes + op.output_bytes for op in found))
     return tuple(replace(op, dims={**op.dims, "Z": run_bytes}) for op in found)
-
-
-@lru_cache(maxsize=4096)
-def net_operators(net: NetSpec, batch: int) -> tuple[Operator, ...]:
-    """The operators of ``net`` at ``batch``, without building its weights."""
-    return operators(build_model(net, batch, weights=False))
-
-
-def total_macs(net: NetSpec, batch: int) -> int:
-    """Multiply-accumulates of one run of ``net``."""
-    return sum(op.macs for op in net_operators(net, batch))
-
-
-def total_parameters(net: NetSpec) -> int:
-    """Weights and biases of ``net``."""
-    return sum(op.parameters for op in net_operators(net, 1))
 
 
 def dims(

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.law import Law, Prediction, predict_many
-from edgeprof.nets.operators import net_operators
-from edgeprof.nets.spec import NetSpec
+from edgeprof.nets.network import Network, net_operators
 
 Matrix = NDArray[np.float64]
-Net = tuple[NetSpec, int]  # a network and its batch
+Net = tuple[Network, int]  # a network and its batch
 
 PRIOR = 3e-2  # what is taken as known of each term beforehand, in measured kernels
 SMALLEST_SHARE = 1e-4  # kernels below this part of a network's time teach nothing

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgeprof.nets.spec import NetSpec
+from edgeprof.nets.network import Network
 
 Launch = Literal["blocking", "async", "graph"]
 Precision = Literal["fp32"]
@@ -19,7 +19,7 @@ class Workload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    net: NetSpec
+    net: Network
     batch: Annotated[int, Field(strict=True, ge=1, le=2**20)] = 1024
     precision: Precision = "fp32"
     threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 0
@@ -32,7 +32,7 @@ class Case(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    net: NetSpec
+    net: Network
     batch: int
     precision: str
     threads: int

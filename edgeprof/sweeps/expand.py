@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeprof.errors import SpecError
-from edgeprof.nets.operators import total_macs
+from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import PER_CONV, PER_FC, first_problem, net_spec
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Range, Sample, SweepSpec

@@ -4,8 +4,9 @@ Python 3.6 syntax, standard library, NumPy and the runtime alone: its source is 
 has, together with ``loop.py`` and the runtime's driver. One request a line:
 
 - ``{"do": "describe"}`` → versions of Python, NumPy and the runtime.
-- ``{"do": "measure", "model": PATH, "input": PATH or null, "seed": 0, "threads": 1, "providers": […], "options": {…},
-  "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs, kernels, memory, counters.
+- ``{"do": "measure", "model": PATH, "weights": FOLDER or null, "input": PATH or null, "seed": 0, "threads": 1,
+  "providers": […], "options": {…}, "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs,
+  kernels, memory, counters.
 - ``{"do": "quit"}``.
 
 Every answer is ``{"ok": …}`` or ``{"error": TEXT, "kind": memory|refused|missing}``.
@@ -71,7 +72,7 @@ def describe(driver):
 def measure(request, loop, driver):
     """One case: a plain session for the latency, a profiled one for its kernels."""
     clock = getattr(time, "perf_counter_ns", None) or (lambda: int(time.perf_counter() * 1e9))
-    setting = (request["threads"], request["providers"], request["options"])
+    setting = (request["threads"], request["providers"], request["options"], request.get("weights"))
     reset_peak()
     before = memory_kib("VmRSS")
     session = driver.load(request["model"], *(setting + (False,)))

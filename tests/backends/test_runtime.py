@@ -13,7 +13,9 @@ from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.backends.runtime import RuntimeBackend, chain_bytes
 from edgeprof.errors import BackendError, WorkerError
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.build import build_model
+from edgeprof.nets.model import model_file
+from edgeprof.nets.network import ZooNet, net_operators, weights_folder
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import measurement
@@ -83,6 +85,29 @@ def test_rounds_of_a_case_ran_the_same_kernels_in_any_session(backend):
     assert "kernels-disagree" not in found.warnings
     assert found.host_to_host_ms > 0
     assert found.coverage > 0
+
+
+@pytest.mark.parametrize("most", [2**31, 1000], ids=["in one file", "weights apart"])
+def test_any_file_runs_with_weights_inside_or_outside(most, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeprof.nets.model.MAX_BYTES", most)
+    model = build_model(net_spec(conv=1, depth=4, fc=1, neurons=8), 1)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    path = tmp_path / f"{most}.onnx"
+    onnx.save(model, path, save_as_external_data=True, location=f"{most}.bin", size_threshold=0)
+    net = model_file(path, batch=3)
+    assert (weights_folder(net) is None) == (most > 1000)
+    one = case(net=net, batch=net.batch)
+    found = backend.measure(one, 1, QUICK, None)
+    assert found.status == "ok"
+    covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
+    assert sorted(covered) == sorted(op.name for op in net_operators(net, 3))
+
+
+def test_a_network_of_the_zoo_runs(backend):
+    one = case(net=ZooNet(name="lenet5"), batch=1)
+    found = measurement(one, [backend.measure(one, 1, QUICK, None)], "minimum", 1, False)
+    assert {name for k in found.kernels for name in k.operators} >= {"classifier", "softmax"}
 
 
 def test_real_tiles_are_fed_and_wrong_ones_refused(backend, tmp_path):

@@ -24,7 +24,7 @@ from edgeprof.fit.rules import (
     roundest,
     tensor_dims,
 )
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.expand import expand

@@ -10,7 +10,8 @@ import pytest
 from edgeprof.errors import SpecError
 from edgeprof.nets import columns
 from edgeprof.nets.columns import BODY, SAME, Bodies, pixels_left
-from edgeprof.nets.operators import Operator, net_operators, total_macs, total_parameters
+from edgeprof.nets.network import net_operators, total_macs, total_parameters
+from edgeprof.nets.operators import Operator
 from edgeprof.nets.spec import NetSpec, net_spec
 
 RNG = random.Random(20)

@@ -6,7 +6,8 @@ import pytest
 
 from edgeprof.errors import SpecError
 from edgeprof.nets.layers import conv_layer, linear_layer
-from edgeprof.nets.operators import Operator, net_operators
+from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import Operator
 from edgeprof.nets.spec import net_spec
 
 

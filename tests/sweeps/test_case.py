@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from edgeprof.nets.model import ModelFile
+from edgeprof.nets.network import ZooNet
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case, Workload
 
@@ -36,10 +39,43 @@ CHANGES: dict[str, Any] = {
     "inputs": "tiles",
 }
 
+KEPT = (  # as the first databases hold it
+    '{"backend": "ort-cpu", "batch": 64, "board": "cpu", "inputs": "noise", "launch": "blocking", "machin'
+    'e": "a machine", "net": {"channels": 1, "classes": 10, "conv": 2, "depth": [8, 16], "fc": 0, "kernel'
+    '": [5, 5], "neurons": [], "padding": ["valid", "valid"], "pool": 2, "pool_before": 1, "stride": [1, '
+    '1], "tile": 28}, "power_mode": null, "precision": "fp32", "provider_options": [],'
+    ' "runtime": "1.18.0", "threads": 1}'
+)
+
 
 def test_the_key_never_changes() -> None:
     # Databases hold it: a new key means that everything is measured again.
     assert Case(**PARTS).key() == "af3b5aaf34a36e05a0c1"
+
+
+def test_cases_of_the_family_that_a_database_holds_can_be_read() -> None:
+    case = Case.model_validate_json(KEPT)
+    assert case.net == net_spec(conv=2, depth=(8, 16), fc=0)
+    assert case.key() == "742b0bb2a7fca88b0529"
+    assert json.dumps(case.identity(), sort_keys=True) == KEPT
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        ZooNet(name="resnet18"),
+        ModelFile(name="m", sha256="ab", shapes=(("x", (1, 3)), ("scale", ()))),
+    ],
+)
+def test_a_case_is_of_any_kind_of_network(net: Any) -> None:
+    case = Case(**{**PARTS, "net": net})
+    assert Case.model_validate_json(case.model_dump_json()) == case
+    assert type(Case(**json.loads(json.dumps(case.identity()))).net) is type(net)
+    assert len({case.key(), Case(**PARTS).key()}) == 2
+    with pytest.raises(ValidationError):
+        Case(**{**PARTS, "net": {**net.model_dump(), "depth": 3}})
+    with pytest.raises(ValidationError):
+        Case(**{**PARTS, "net": {"kind": "teapot"}})
 
 
 def test_the_key_depends_on_the_identity_alone() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import edgeprof
 from edgeprof.errors import SpecError
-from edgeprof.nets.operators import total_macs
+from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import draw, expand, workload

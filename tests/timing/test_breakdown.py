@@ -8,7 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.errors import WorkerError
 from edgeprof.nets.build import build_model, model_bytes
-from edgeprof.nets.operators import net_operators, operators
+from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import operators
 from edgeprof.nets.spec import net_spec
 from edgeprof.nets.zoo import zoo_model
 from edgeprof.timing.breakdown import band_mean, match_events, plain_type, trace

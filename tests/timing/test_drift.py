@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeprof.nets.build import model_bytes
-from edgeprof.nets.operators import total_macs
+from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.drift import CONFIRM, FIRST, LOUD, SENTINELS, Sentinels, reading_ms

@@ -9,7 +9,7 @@ import sympy as sp
 
 from edgeprof.fit.emit.walk import LEFT, OUT, PADS, WALK, WIDTH
 from edgeprof.fit.rules import tensor_dims
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.network import net_operators
 
 from .conftest import cases_of
 
