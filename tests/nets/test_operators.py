@@ -14,14 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.errors import SpecError
 from edgeprof.nets.build import build_model
-from edgeprof.nets.operators import (
-    Operator,
-    net_operators,
-    operators,
-    parse_model,
-    total_macs,
-    total_parameters,
-)
+from edgeprof.nets.network import net_operators, total_macs, total_parameters
+from edgeprof.nets.operators import Operator, operators, parse_model
 from edgeprof.nets.spec import net_spec
 
 Dims = list[int] | list[int | str]
@@ -327,6 +321,10 @@ def test_an_operator_that_onnx_does_not_define_is_refused(domain: str) -> None:
         graph.opset_import.append(helper.make_opsetid(domain, 1))
     with pytest.raises(SpecError, match=r"operator odd \(Mystery\): the shape of 'mid' is unknown"):
         operators(graph)
+    odd, act = operators(graph, partial=True)
+    assert (odd.known, act.known) == (False, False)
+    assert (odd.inputs, odd.outputs, odd.macs, odd.activation_bytes) == (((1, 4),), (), 0, 16)
+    assert act.producers == ("odd",)
 
 
 def test_a_graph_that_contradicts_itself_is_refused() -> None:
