@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
+from edgeprof.errors import StoreError
 from edgeprof.timing.measurement import Measurement
 
 
@@ -72,3 +75,17 @@ def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
     flats = [flat(m) for m in measurements]
     names = list(dict.fromkeys(name for row in flats for name in row))
     return [{name: row.get(name) for name in names} for row in flats]
+
+
+def table(measurements: Sequence[Measurement], format_: str) -> bytes:
+    """A CSV (UTF-8) or Parquet file with a row for each measurement.
+
+    :raises StoreError: pyarrow, which writes Parquet, is not installed.
+    """
+    frame = pd.DataFrame(rows(measurements))
+    if format_ == "csv":
+        return frame.to_csv(index=False).encode()
+    try:
+        return frame.to_parquet()
+    except ImportError:
+        raise StoreError("parquet needs pyarrow", "pip install 'edgeprof[parquet]'") from None

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say
-from edgeprof.errors import SpecError, StoreError
+from edgeprof.cli.output import json_text, print_json, say
+from edgeprof.errors import SpecError
 
 FORMATS = ("json", "csv", "parquet")
 
@@ -25,7 +25,8 @@ def export(
 
     Example: edgeprof export --db edgeprof.db --format csv --out measured.csv
     """
-    from edgeprof.export import as_dict, rows
+    from edgeprof.export import as_dict, table
+    from edgeprof.files import write_whole
     from edgeprof.store import Store
 
     if format_ not in FORMATS:
@@ -34,36 +35,13 @@ def export(
         raise SpecError("parquet is no text: it needs a file", "add --out measured.parquet")
     with Store(db) as store:
         measurements = store.measurements()
-    if format_ == "json" and out is None:
-        print_json([as_dict(m) for m in measurements])
-        return 0
-    if format_ == "json":
-        import json
-
-        text = json.dumps([as_dict(m) for m in measurements], ensure_ascii=False, indent=1) + "\n"
-    else:
-        import pandas
-
-        frame = pandas.DataFrame(rows(measurements))
-        if format_ == "parquet":
-            try:
-                frame.to_parquet(out)
-            except ImportError:
-                raise StoreError("parquet needs pyarrow", "pip install 'edgeprof[parquet]'") from None
-            text = ""
-        else:
-            text = frame.to_csv(index=False)
+    text = (
+        json_text([as_dict(m) for m in measurements]) if format_ == "json" else table(measurements, format_)
+    )
     if out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(text if isinstance(text, str) else text.decode())
         return 0
-    if text:
-        part = out.with_name(out.name + ".part")
-        try:
-            part.write_text(text, "utf-8")
-            part.replace(out)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    write_whole(out, text)
     if json_:
         print_json({"measurements": len(measurements), "out": str(out)})
     else:

@@ -29,10 +29,14 @@ WIDTH = 80
 QUIET_S = 2.0
 
 
-def print_json(value: Any) -> None:
+def json_text(value: Any) -> str:
     """One JSON document; what is not finite is unknown, hence null."""
-    json.dump(_finite(value), sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
-    sys.stdout.write("\n")
+    return json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def print_json(value: Any) -> None:
+    """:func:`json_text` on standard output."""
+    sys.stdout.write(json_text(value))
 
 
 def _finite(value: Any) -> Any:

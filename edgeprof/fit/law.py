@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edgeprof import catalogue
 from edgeprof.errors import DomainError, SpecError
+from edgeprof.files import write_whole
 from edgeprof.fit.composition import Composition, overlap_ms
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
@@ -469,10 +470,4 @@ def write_law(law: Law, path: Path) -> None:
 
     :raises SpecError: where it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(law_json(law), "utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpecError(f"cannot write {path}: {error.strerror}", "give another file with --out") from None
+    write_whole(path, law_json(law))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.errors import SpecError
+from edgeprof.files import write_whole
 
 OPSET = 13
 IR_VERSION = 7
@@ -111,11 +112,5 @@ def write_model(model: onnx.ModelProto, path: Path) -> int:
     :raises SpecError: where it cannot be written.
     """
     data = checked_bytes(model)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpecError(f"cannot write {path}: {error.strerror}", "give another file with --out") from None
+    write_whole(path, data)
     return len(data)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeprof.errors import FitError, SpecError
+from edgeprof.errors import FitError
+from edgeprof.files import write_whole
 from edgeprof.fit.quanta import CLEAR, SMOOTH, Evidence, Pattern, curve
 
 PATTERNS: tuple[Pattern, ...] = ("blocks", "peaks")
@@ -88,10 +89,7 @@ def write_steps(evidence: Sequence[Evidence], path: Path) -> None:
             "no kernel was measured at many sizes that differ in one dimension alone",
             "measure channels or neurons in small steps: edgeprof sweep neuron-fine",
         )
-    try:
-        path.write_text(steps_svg(evidence), "utf-8")
-    except OSError as error:
-        raise SpecError(f"cannot write {path}: {error.strerror}", "give another file with --steps") from None
+    write_whole(path, steps_svg(evidence))
 
 
 def _times(evidence: Evidence) -> Iterator[str]:

@@ -1,0 +1,50 @@
+"""Files are whole or not there, and what is no file stays what it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgeprof.errors import SpecError
+from edgeprof.files import write_whole
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "law.json"
+    write_whole(path, "é")
+    assert path.read_bytes() == "é".encode()
+    write_whole(path, b"\x00")
+    assert path.read_bytes() == b"\x00"
+    assert [p.name for p in tmp_path.iterdir()] == ["law.json"]
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    write_whole(tmp_path / "link", "x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_text() == "x"
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, "x")
+        assert os.read(reader, 9) == b"x"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="No such file"):
+        write_whole(tmp_path / "no" / "x", "x")
+    with pytest.raises(SpecError, match="Is a directory"):
+        write_whole(tmp_path, "x")
+    if Path("/dev/full").exists():
+        with pytest.raises(SpecError, match="No space"):
+            write_whole(Path("/dev/full"), "x")
+    assert not list(tmp_path.iterdir())
