@@ -28,5 +28,5 @@ def write_whole(path: Path, data: bytes | str) -> None:
             raise
     except OSError as error:
         raise SpecError(
-            f"cannot write {path}: {error.strerror or error}", "give another file with --out"
+            f"cannot write {path}: {error.strerror or error}", "give another file"
         ) from None
