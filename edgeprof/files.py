@@ -27,6 +27,4 @@ def write_whole(path: Path, data: bytes | str) -> None:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise SpecError(
-            f"cannot write {path}: {error.strerror or error}", "give another file"
-        ) from None
+        raise SpecError(f"cannot write {path}: {error.strerror or error}", "give another file") from None

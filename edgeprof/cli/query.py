@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say
+from edgeprof.cli.output import WIDTH, print_json, say, working
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -105,16 +105,17 @@ def query(
         say(f"batch {assumed_batch(laws)} assumed: --batch gives another, or a range")
     axes = [axis.strip() for axis in pareto.split(",")]
     table = format_ == "table" and not json_
-    found = query_nets(
-        laws,
-        knobs,
-        goal,
-        rank=rank,
-        pareto=axes,
-        top=top,
-        front=top if table else FRONT,
-        level=o.percent(level),
-    )
+    with working("asking"):
+        found = query_nets(
+            laws,
+            knobs,
+            goal,
+            rank=rank,
+            pareto=axes,
+            top=top,
+            front=top if table else FRONT,
+            level=o.percent(level),
+        )
     best = next((own for own in found.laws if own.nets), None)
     why = None
     if explain and best:
