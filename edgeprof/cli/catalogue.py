@@ -72,6 +72,8 @@ def show(
 
     Example: edgeprof show gtx960-theano --emit c > law.h
 
+    Example: edgeprof show gtx960-theano --emit html > law.html
+
     Example: edgeprof show resnet18 --batch 16 --out resnet18.onnx
     """
     if emit is not None:

@@ -21,7 +21,8 @@ Emit = Annotated[
     str | None,
     typer.Option(
         "--emit",
-        help="Print the law as text, latex, c, python, javascript or csv (a spreadsheet with formulas).",
+        help="Print the law as text, latex, c, python, javascript, csv (a spreadsheet with formulas) "
+        "or html (a page to design networks with).",
     ),
 ]
 BoardName = Annotated[

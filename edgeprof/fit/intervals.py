@@ -32,11 +32,11 @@ def quantile(scores: Sequence[float], level: float) -> float:
     if rank <= n:
         return float(scores[max(rank, 1) - 1])
     beyond = math.log(1 / ((n + 1) * (1 - level))) if level < 1 else LARGEST
-    return min(scores[-1] + _excess(scores) * beyond, LARGEST)
+    return min(scores[-1] + excess(scores) * beyond, LARGEST)
 
 
-def _excess(scores: Sequence[float]) -> float:
-    """Mean excess of the tail."""
+def excess(scores: Sequence[float]) -> float:
+    """Mean excess of the tail of ``scores`` (sorted)."""
     tail = scores[-max(math.ceil(TAIL * len(scores)), 2) :]
     return max(fmean(tail) - tail[0], 1e-9)
 
@@ -103,7 +103,7 @@ def probabilities(
         size = np.abs(margin[side])
         n = len(scores)
         below = np.searchsorted(scores, size, side="right") / (n + 1)
-        beyond = 1 - np.exp(-np.maximum(size - scores[-1], 0) / _excess(scores)) / (n + 1)
+        beyond = 1 - np.exp(-np.maximum(size - scores[-1], 0) / excess(scores)) / (n + 1)
         inside = np.where(size > scores[-1], beyond, below)
         found[side] = 0.5 * (1 + np.sign(margin[side]) * inside)
     return found

@@ -126,6 +126,7 @@ def test_a_law_in_another_form(
         "javascript": "// ",
         "latex": "% ",
         "csv": '"Law ',
+        "html": "<!DOCTYPE html>\n",
     }.items():
         status, out, err = edgeprof("show", "gtx960-theano", "--emit", language)
         assert (status, err) == (0, "")

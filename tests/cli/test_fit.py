@@ -171,7 +171,7 @@ def test_emission(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any
 def test_emission_in_another_language(refused: Callable[..., tuple[str, str]], rehearsed: Path) -> None:
     assert refused("fit", "--db", "r.db", "--out", "law.json", "--emit", "rust") == (
         "a law cannot be written as 'rust'",
-        "use one of text, latex, c, python, javascript, csv",
+        "use one of text, latex, c, python, javascript, csv, html",
     )
     assert not Path("law.json").exists()
 

@@ -1,4 +1,4 @@
-"""Laws in other forms: text for people, LaTeX, and code that gives what ``predict`` gives without edgeprof."""
+"""Laws in other forms: text for people, LaTeX, code that gives what ``predict`` gives without edgeprof, and a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LANGUAGES", "check_language", "emit", "law_text", "selection_lines"]
 
-LANGUAGES = ("text", "latex", "c", "python", "javascript", "csv")
+LANGUAGES = ("text", "latex", "c", "python", "javascript", "csv", "html")
 
 
 def check_language(language: str) -> None:
@@ -42,6 +42,8 @@ def emit(law: Law, language: str, cv: Scores | None = None) -> str:
             from edgeprof.fit.emit.javascript import javascript_code as written
         case "csv":
             from edgeprof.fit.emit.spreadsheet import csv_sheet as written
+        case "html":  # a page stands above laws: found when it is asked for
+            from edgeprof.report.design import design_page as written
         case _:
             return law_text(law, cv) + "\n"
     return written(law)
