@@ -137,9 +137,11 @@ globalThis.edgeprofDesign ??= (() => {
 
     // --- words
 
+    const whole = new Intl.NumberFormat("en-US").format;
     function shown(value, digits = 3) {
-        if (value >= 1e6) return `${shown(value / 1e6)} M`;
-        if (value >= 1000) return Math.round(value).toLocaleString("en-US");
+        for (const [unit, sign] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]])
+            if (value >= 10 * unit || (value >= unit && unit > 1e3)) return `${shown(value / unit)} ${sign}`;
+        if (value >= 1000) return whole(Math.round(value));
         return String(Number(value.toPrecision(digits)));
     }
     const percent = (part) => part > 0.995 ? "over 99 %" : part < 0.005 ? "under 1 %" : `${Math.round(100 * part)} %`;
@@ -158,14 +160,14 @@ globalThis.edgeprofDesign ??= (() => {
     }
 
     /** From values to pixels: a function with its ticks. */
-    function scale(low, high, from, to, log) {
+    function scale(low, high, from, to, log, apart) {
         const f = log ? Math.log : (x) => x, a = f(low), b = f(high);
         const at = (x) => from + (to - from) * (b > a ? (f(x) - a) / (b - a) : 0.5);
-        const room = Math.max(Math.abs(to - from) / 64, 2);
+        const room = Math.max(Math.abs(to - from) / apart, 2);
         at.ticks = [];
         if (log && high / low > 8) {
             const decades = Math.log10(high / low);
-            const parts = decades > room ? [1] : decades * 3 > room ? [1, 3] : [1, 2, 5];
+            const parts = [[1, 2, 5], [1, 3]].find((own) => decades * own.length <= room) ?? [1];
             for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++)
                 for (const m of parts) at.ticks.push(m * 10 ** e);
         } else {
@@ -177,13 +179,13 @@ globalThis.edgeprofDesign ??= (() => {
         return at;
     }
 
-    /** An emptied picture of its holder's width with axes; x and y are {low, high, log, title}. */
-    function frame(holder, label, x, y) {
-        const width = Math.max(holder.clientWidth, 240), height = Math.min(Math.max(0.62 * width, 250), 380);
+    /** An emptied picture with axes in its holder; x and y are {low, high, log, title}. */
+    function frame(holder, width, label, x, y) {
+        const height = Math.min(Math.max(0.62 * width, 250), 380);
         const box = {left: 52, right: width - 14, top: 14, bottom: height - 44};
         const picture = draw("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label});
-        const across = scale(x.low, x.high, box.left, box.right, x.log);
-        const up = scale(y.low, y.high, box.bottom, box.top, y.log);
+        const across = scale(x.low, x.high, box.left, box.right, x.log, 50);
+        const up = scale(y.low, y.high, box.bottom, box.top, y.log, 36);
         for (const tick of up.ticks) {
             picture.append(draw("path", {class: "epd-rule", d: `M${box.left} ${up(tick)}H${box.right}`}));
             picture.append(draw("text", {x: box.left - 6, y: up(tick) + 4, class: "epd-end"}, shown(tick)));
@@ -204,10 +206,20 @@ globalThis.edgeprofDesign ??= (() => {
     const line = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
     function targetLine({picture, box, up}, target, y) {
-        if (!(target >= y.low && target <= y.high)) return;
+        if (target === null || target < y.low || target > y.high) return;
         picture.append(draw("path", {class: "epd-target", d: `M${box.left} ${up(target)}H${box.right}`}));
         picture.append(draw("text", {x: box.right - 4, y: up(target) - 5, class: "epd-end epd-target-text"},
             `wanted: ${shown(target)}`));
+    }
+
+    /** An axis of speeds, wide enough for a wanted one that is not further than `times` beyond them. */
+    function reach(values, target, times) {
+        let [low, high] = values.length ? [Math.min(...values) / 1.2, Math.max(...values) * 1.2] : [1, 10];
+        if (target && target > low / times && target < high * times) {
+            low = Math.min(low, target / 1.3);
+            high = Math.max(high, target * 1.3);
+        }
+        return {low, high, log: true, title: "tiles/ms"};
     }
 
     /** The current network with its interval. */
@@ -232,7 +244,9 @@ globalThis.edgeprofDesign ??= (() => {
         const input = (name) => document.getElementById(`${id}-${name}`);
         const shownKnobs = Object.keys(law.knobs);
         const state = {net: {...law.net}, level: law.level, target: null, along: law.along};
-        let around = null, followed, quiet;
+        const room = () => Math.max(part("along").clientWidth, 240); // pixels that a picture has
+        let width = room(); // asked for seldom: an answer lays the page out
+        let around = null, largest = null, tabled = null, followed = null, quiet;
 
         // the grid depends on neither of its own four knobs
         function grid() {
@@ -249,7 +263,8 @@ globalThis.edgeprofDesign ??= (() => {
             update();
         }
 
-        function update() {
+        function update(pixels = width) {
+            width = pixels;
             const now = predict(law, state.net, state.level);
             for (const knob of shownKnobs) control(knob);
             input("level").value = String(state.level);
@@ -277,7 +292,7 @@ globalThis.edgeprofDesign ??= (() => {
 
         function result(now) {
             const {batch} = state.net, at = percent(state.level);
-            const between = (values) => `${at} interval ${values.map((v) => shown(v)).join(" – ")}`;
+            const between = (values) => `${at}: ${values.map((v) => shown(v)).join(" – ")}`;
             const bounds = now.interval_ms;
             part("speed").textContent = now.problem ? "–" : shown(now.speed);
             part("interval").textContent = now.problem ? "" : bounds
@@ -319,17 +334,17 @@ globalThis.edgeprofDesign ??= (() => {
             const every = high - low <= 256 ? Array.from({length: high - low + 1}, (_, i) => low + i) : values;
             const own = every.map((value) => ({value, ...predict(law, {...net, [knob]: value}, state.level)}))
                 .filter((one) => !one.problem);
-            const fastest = Math.max(...own.map((one) => one.speed), now.speed ?? 0, 1e-9);
-            const y = {low: 0, high: 1.1 * Math.max(fastest, Math.min(state.target ?? 0, 2 * fastest)), title: "tiles/ms"};
+            const speeds = [...own, ...(now.problem ? [] : [now])].map((one) => one.speed);
+            const y = reach(speeds, state.target, 3);
             const title = law.titles[knob], said = own.length
                 ? `Speed along ${title}: ${shown(own[0].speed)} tiles/ms at ${own[0].value}, ${shown(own.at(-1).speed)} at ${own.at(-1).value}.`
                 : `No ${title} makes a network.`;
-            const map = frame(part("along"), said, {low, high: Math.max(high, low + 1), log: log && low > 0, title}, y);
+            const map = frame(part("along"), width, said, {low, high: Math.max(high, low + 1), log: log && low > 0, title}, y);
             const {picture, box, across, up} = map;
             const spare = (value) => Math.min(Math.max(across(value), box.left), box.right);
             for (const [from, to] of seen ? [[box.left, spare(seen[0])], [spare(seen[1]), box.right]] : [])
                 if (to - from > 1) picture.prepend(draw("rect", {class: "epd-unseen", x: from, y: box.top, width: to - from, height: box.bottom - box.top}));
-            const held = (speed) => Math.max(up(speed), box.top);
+            const held = (speed) => Math.min(Math.max(up(speed), box.top), box.bottom);
             if (law.strata.length && own.length) {
                 const upper = own.map((one) => [across(one.value), held(net.batch / one.interval_ms[0])]);
                 const lower = own.map((one) => [across(one.value), held(net.batch / one.interval_ms[1])]).reverse();
@@ -351,14 +366,11 @@ globalThis.edgeprofDesign ??= (() => {
             const {found, front: edge, widening: wide, skipped} = grid(), {batch} = state.net;
             const wanted = (one) => state.target !== null && reaches(law, one.ms, wide, batch, state.target, state.level);
             const fast = found.filter(wanted);
-            const macs = [...found.map((one) => one.macs), ...(now.problem ? [] : [now.macs])];
-            const speeds = [...found.map((one) => one.speed), ...(now.problem ? [] : [now.speed])];
-            const span = (values) => values.length ? [Math.min(...values) / 1.2, Math.max(...values) * 1.2] : [1, 10];
-            const [[a, b], [c, d]] = [span(macs), span(speeds)];
-            const y = {low: Math.min(c, state.target ? state.target / 1.3 : c), high: Math.max(d, state.target ? 1.3 * state.target : d),
-                log: true, title: "tiles/ms"};
+            const all = [...found, ...(now.problem ? [] : [now])], macs = all.map((one) => one.macs);
+            const x = {...reach(macs, null, 1), title: "MACs per tile"};
+            const y = reach(all.map((one) => one.speed), state.target, Infinity);
             const said = `Speed against capacity of ${found.length} networks; ${edge.length} of them are on the Pareto front.`;
-            const map = frame(part("pareto"), said, {low: a, high: b, log: true, title: "MACs per tile"}, y);
+            const map = frame(part("pareto"), width, said, x, y);
             const {picture, across, up} = map, place = (one) => [across(one.macs), up(one.speed)];
             picture.append(draw("path", {class: "epd-dots", d: dots(found.map(place))}));
             if (fast.length) picture.append(draw("path", {class: "epd-dots epd-fast", d: dots(fast.map(place))}));
@@ -377,36 +389,32 @@ globalThis.edgeprofDesign ??= (() => {
         }
 
         function summary(found, fast, edge, skipped) {
-            const text = part("summary"), best = fast.reduce((a, b) => (a && a.macs >= b.macs ? a : b), null);
-            const count = `${shown(found.length)} networks` + (skipped ? ` (${shown(skipped)} more cannot be)` : "");
-            if (state.target === null) {
-                text.replaceChildren(`${count}. Give a wanted speed to see which reach it.`);
-            } else {
-                const sure = law.strata.length ? ` with a chance of at least ${percent(state.level)}` : "";
-                text.replaceChildren(`${shown(fast.length)} of ${count} reach ${shown(state.target)} tiles/ms${sure}. `);
-                if (best) text.append("The largest: ", button(`${named(best)}, ${shown(best.macs)} MACs`, () => choose(best)));
-            }
-            part("table").firstElementChild.textContent = `The front as a table: ${edge.length} networks`;
+            const count = `${whole(found.length)} networks` + (skipped ? ` (${whole(skipped)} more cannot be)` : "");
+            const sure = law.strata.length ? ` with a chance of at least ${percent(state.level)}` : "";
+            largest = fast.reduce((a, b) => (a && a.macs >= b.macs ? a : b), null);
+            part("count").textContent = state.target === null ? `${count}. Give a wanted speed to see which reach it.`
+                : `${whole(fast.length)} of ${count} reach ${shown(state.target)} tiles/ms${sure}.`;
+            part("largest").hidden = !largest;
+            if (largest) part("largest").textContent = `The largest: ${named(largest)}, ${shown(largest.macs)} MACs`;
+            part("table").firstElementChild.textContent = `The front as a table: ${whole(edge.length)} networks`;
         }
 
-        function button(text, act) {
-            const made = document.createElement("button");
-            made.type = "button";
-            made.textContent = text;
-            made.addEventListener("click", act);
-            return made;
-        }
-
+        /** Rows are made anew only where they change: who has one in focus keeps it. */
         function table(edge, wide) {
-            const {batch} = state.net, body = part("table").querySelector("tbody");
-            body.replaceChildren(...edge.map((one) => {
-                const row = document.createElement("tr");
+            const {batch} = state.net, key = JSON.stringify([around.key, state.level, state.target]);
+            if (tabled === key) return;
+            tabled = key;
+            part("table").querySelector("tbody").replaceChildren(...edge.map((one) => {
+                const row = document.createElement("tr"), button = document.createElement("button");
                 const half = law.strata.length ? halfWidth(law, one.ms, state.level) * wide : null;
                 const bounds = half === null ? "–" : [-half, half].map((v) => shown(one.speed * Math.exp(v))).join(" – ");
                 const odds = state.target === null ? null : chance(law, one.ms, batch / state.target, wide);
+                button.type = "button";
+                button.textContent = named(one);
+                button.addEventListener("click", () => choose(one));
+                row.insertCell().append(button);
                 for (const value of [shown(one.speed), bounds, shown(one.macs), odds === null ? "–" : percent(odds)])
                     row.insertCell().textContent = value;
-                row.insertCell(0).append(button(named(one), () => choose(one)));
                 return row;
             }));
         }
@@ -451,14 +459,14 @@ globalThis.edgeprofDesign ??= (() => {
         }
 
         function follow(now) {
-            const said = now.problem ? `This cannot be: ${now.problem}.`
-                : `${part("speed").textContent} tiles/ms, ${part("interval").textContent}. ${part("verdict").textContent}`
-                    + (now.outside.length ? `. Outside what the law has seen: ${strange(now.outside)}` : "");
-            if (followed !== undefined) part("said").textContent = said;
             const text = address();
-            part("link").href = text;
-            if (followed !== undefined && followed !== text) history.replaceState(history.state, "", text);
+            if (text === followed) return;
             followed = text;
+            history.replaceState(history.state, "", text);
+            part("link").href = text;
+            part("said").textContent = now.problem ? `This cannot be: ${now.problem}.`
+                : `${part("speed").textContent} tiles/ms, interval ${part("interval").textContent}. ${part("verdict").textContent}`
+                    + (now.outside.length ? `. Outside what the law has seen: ${strange(now.outside)}` : "");
         }
 
         /** Reads the state in the address; false where there is none. */
@@ -516,15 +524,14 @@ globalThis.edgeprofDesign ??= (() => {
             Object.assign(state, {net: {...law.net}, level: law.level, target: null, along: law.along});
             update();
         });
-        part("table").addEventListener("toggle", update);
+        part("largest").addEventListener("click", () => choose(largest));
+        part("table").addEventListener("toggle", () => update());
         globalThis.addEventListener("hashchange", () => { if (restore()) update(); });
-        let drawn = part("along").clientWidth;
         new ResizeObserver(() => requestAnimationFrame(() => {
-            if (part("along").clientWidth === drawn) return;
-            drawn = part("along").clientWidth;
-            update();
+            if (width !== room()) update(room());
         })).observe(root);
         const shared = restore();
+        part("link").href = followed = address();
         update();
         if (shared) root.scrollIntoView();
         pages[id] = {law, state, update, grid};

@@ -230,9 +230,9 @@ def _control(law: Law, knob: Knob, key: str) -> str:
         marks = [100 * knob.values.index(end) / max(last, 1) for end in (low, high)]
         body = (
             f'<label for="{name}-slider">{label}</label>'
-            f'<span class="epd-slide" style="--from:{marks[0]:.1f}%;--to:{max(marks[1], marks[0] + 1):.1f}%">'
             f'<input type="range" id="{name}-slider" min="0" max="{last}" step="1" '
-            f'value="{knob.values.index(knob.start)}" aria-valuetext="{knob.start}"></span>'
+            f'value="{knob.values.index(knob.start)}" aria-valuetext="{knob.start}" '
+            f'style="--from:{marks[0]:.1f}%;--to:{max(marks[1], marks[0] + 2):.1f}%">'
             f'<input type="number" id="{name}" min="{knob.least}" max="{knob.most}" step="1" value="{knob.start}" '
             f'inputmode="numeric" aria-label="{title}, as a number">'
         )
