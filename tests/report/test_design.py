@@ -17,7 +17,7 @@ import pytest
 from edgeprof.errors import SpecError
 from edgeprof.fit.intervals import probabilities, widening
 from edgeprof.fit.law import Law, Prediction, law_json, parse_law, predict_many, read_law
-from edgeprof.nets.operators import net_operators
+from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.query import Goal, query_nets
 from edgeprof.report.design import design_page, design_section, grid, knobs, round_numbers
