@@ -35,6 +35,8 @@ _API = {
     "query_nets": "edgeprof.query",
     "Goal": "edgeprof.query",
     "explain": "edgeprof.explain",
+    "compare_sides": "edgeprof.compare",
+    "judged": "edgeprof.gate",
 }
 
 __all__ = ["__version__", *_API]

@@ -54,3 +54,7 @@ class FitError(EdgeprofError):
 
 class DomainError(EdgeprofError):
     """A law that cannot say anything about the network asked for."""
+
+
+class CompareError(EdgeprofError):
+    """Two sides that have nothing in common to compare."""

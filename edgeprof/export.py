@@ -49,7 +49,7 @@ def flat(m: Measurement) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in as_dict(m).items():
         if key in ("case", "percentiles_ms", "telemetry"):
-            row.update(_joined("" if key == "case" else key, value))
+            row.update(joined("" if key == "case" else key, value))
         elif key == "ci_ms":
             row.update(zip(("ci_low_ms", "ci_high_ms"), value or (None, None), strict=True))
         else:
@@ -59,12 +59,13 @@ def flat(m: Measurement) -> dict[str, Any]:
     return row
 
 
-def _joined(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def joined(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values one in another as one level: names joined by dots, lists as JSON."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):
-            found.update(_joined(name, value))
+            found.update(joined(name, value))
         else:
             found[name] = json.dumps(value) if isinstance(value, list | tuple) else value
     return found

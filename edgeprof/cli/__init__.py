@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from edgeprof import __version__
-from edgeprof.cli import catalogue, doctor, export, fit, merge, predict, query, sweep, validate
+from edgeprof.cli import catalogue, compare, doctor, export, fit, merge, predict, query, sweep, validate
 from edgeprof.errors import EdgeprofError
 
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ for verb in (
     predict.predict,
     query.query,
     validate.validate,
+    compare.compare,
     doctor.doctor,
     export.export,
     merge.merge,

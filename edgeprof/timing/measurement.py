@@ -184,6 +184,18 @@ def _kernels(
     return tuple(found), raw_ms
 
 
+def kinds_ms(rounds: Sequence[Round], estimator: Estimator) -> dict[str, tuple[float, ...]]:
+    """The time (ms) of each kind of kernel in each round that was profiled and ran what the last one ran."""
+    profiled = [r for r in rounds if r.kernels]
+    profiled = [r for r in profiled if _ran(r) == _ran(profiled[-1])]
+    found: dict[str, list[float]] = {}
+    for number, measured in enumerate(profiled):
+        for kernel in measured.kernels:
+            times = found.setdefault(kernel.kind, [0.0] * len(profiled))
+            times[number] += max(kernel_us(kernel.us, estimator) - measured.event_us, 0.0) / 1e3
+    return {kind: tuple(times) for kind, times in found.items()}
+
+
 def _ran(measured: Round) -> list[tuple[str, tuple[str, ...]]]:
     """What ran in a round. Not by name: the runtime numbers its layout changes anew in every session."""
     return [(k.kind, k.operators) for k in measured.kernels]

@@ -1,0 +1,433 @@
+"""Compare: how many times as fast one side is as another, network by network and kernel kind by kernel kind.
+
+Cases are partners when everything about them is equal but what differs between the sides as a whole: the board, say, or
+the number of threads. A speed-up is the time of A over the time of B: above 1, B is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edgeprof.errors import CompareError
+from edgeprof.export import joined
+from edgeprof.side import Side, Timed, predicted, read_side
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.ratio import Ratio, Reading, mean_ratio, ratios
+
+Verdict = Literal["faster", "slower", "no difference", "unclear"]
+
+LEVEL = 0.95
+NETWORK = ("net", "batch")  # what is run; everything else is how and where
+NEGLIGIBLE = 1.01  # a difference within this counts as none, however sure it is: sessions repeat no better
+TELLING = 1.05  # where an interval around 1 reaches beyond this, nothing can be told
+REST = "unattributed"
+WHOLE = "latency"
+COLUMNS = ("kind", "a_ms", "b_ms", "a_ms_per_tile", "b_ms_per_tile", "a_share", "b_share", "speedup")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A kind of kernel in one pair: its time on each side (ms per run), None where a side has none of it."""
+
+    kind: str
+    a_ms: float | None
+    b_ms: float | None
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case of A and its partner in B, with the speed-up of B over A; ``same`` where they are one measurement."""
+
+    a: Timed
+    b: Timed
+    ratio: Ratio
+    parts: tuple[Part, ...]
+    same: bool
+
+    @property
+    def latency_ms(self) -> tuple[float, float]:
+        """Both times of a run."""
+        assert self.a.latency and self.b.latency
+        return self.a.latency.ms, self.b.latency.ms
+
+    @property
+    def label(self) -> str:
+        """A line for people."""
+        return self.a.case.label()
+
+
+@dataclass(frozen=True)
+class KindRatio:
+    """A kind of kernel over all pairs, or all kinds of an operator (``Conv.*``): the mean of its share of each side's
+    latency, and the speed-up where both sides have it, in ``cases`` of ``networks``."""
+
+    kind: str
+    a_share: float
+    b_share: float
+    ratio: Ratio | None
+    cases: int
+    networks: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides compared. ``differ`` has what tells them apart, with both values; ``matched`` what partners have in
+    common; ``only_a`` and ``only_b`` the cases without a partner, failed ones apart: ``failed`` has each with its side.
+    Pairs of the largest difference come first. ``notes`` say what to bear in mind."""
+
+    a: Side
+    b: Side
+    level: float
+    differ: Mapping[str, tuple[str, str]]
+    matched: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    speedup: Ratio
+    kinds: tuple[KindRatio, ...]
+    only_a: tuple[Case, ...]
+    only_b: tuple[Case, ...]
+    failed: tuple[tuple[Literal["A", "B"], Timed], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def networks(self) -> int:
+        """Different networks among the pairs."""
+        return len({pair.a.case.net for pair in self.pairs})
+
+    @property
+    def alike(self) -> dict[str, str]:
+        """What all pairs have in common, the networks apart."""
+        found = {}
+        for name in self.matched:
+            values = {str(value) for pair in self.pairs if (value := getattr(pair.a.case, name))}
+            if len(values) == 1 and name not in NETWORK:
+                found[name] = values.pop()
+        return found
+
+    def verdict(self, ratio: Ratio) -> Verdict:
+        """What a speed-up of this comparison amounts to."""
+        return verdict(ratio.interval(self.level))
+
+    def key(self, timed: Timed) -> tuple[Any, ...]:
+        """What a case has in common with its partner."""
+        return _key(timed, self.matched)
+
+    def counted(self) -> dict[Verdict, int]:
+        """How many pairs have each verdict."""
+        found = [self.verdict(pair.ratio) for pair in self.pairs]
+        return {v: found.count(v) for v in ("faster", "slower", "no difference", "unclear")}
+
+
+def compare_sides(a: Side | str, b: Side | str, level: float = LEVEL) -> Comparison:
+    """Compare two sides: databases, selections such as ``edgeprof.db:threads=2``, or one law, by name or as read.
+
+    :raises CompareError: they have no case in common, or more than one thing in each could be meant.
+    :raises EdgeprofError: a side that cannot be read.
+    """
+    a = read_side(a) if isinstance(a, str) else a
+    b = read_side(b) if isinstance(b, str) else b
+    if a.law and b.law:
+        raise CompareError(
+            "two laws name no networks to compare",
+            f"edgeprof query --law {a.source} --law {b.source} compares them over a space of networks",
+        )
+    for side in (a, b):
+        if not side.law and not any(t.latency for t in side.cases):
+            raise CompareError(f"{side.source} has no measurement", "measure some networks: edgeprof sweep")
+    a = predicted(a, [t.case for t in b.cases], level) if a.law else a
+    b = predicted(b, [t.case for t in a.cases], level) if b.law else b
+    differ, by = _differences(a, b)
+    partners = _partners(a, b, by)
+    both = [(x, y) for x, y in partners if x and y and x.latency and y.latency]
+    if not both:
+        raise CompareError(
+            f"{a.source} and {b.source} have no case in common",
+            f"a case has a partner with the same {', '.join(by)}",
+        )
+    pairs = _pairs(both)
+    alone = [(x, y) for x, y in partners if not (x and y)]
+    return Comparison(
+        a=a,
+        b=b,
+        level=level,
+        differ=differ,
+        matched=by,
+        pairs=tuple(sorted(pairs, key=lambda p: _sureness(p, level), reverse=True)),
+        speedup=mean_ratio([p.ratio for p in pairs], [p.a.case.net for p in pairs]),
+        kinds=_over_pairs(pairs),
+        only_a=tuple(x.case for x, _ in alone if x and x.latency),
+        only_b=tuple(y.case for _, y in alone if y and y.latency),
+        failed=(
+            *(("A", t) for t in a.cases if not t.latency),
+            *(("B", t) for t in b.cases if not t.latency),
+        ),
+        notes=_notes(a, b, pairs),
+    )
+
+
+def verdict(interval: tuple[float, float] | None) -> Verdict:
+    """What an interval of a speed-up amounts to: a difference within 1 % is none; an interval around 1 that reaches
+    beyond 5 % tells nothing."""
+    if interval is None:
+        return "unclear"
+    low, high = interval
+    if low >= 1 / NEGLIGIBLE and high <= NEGLIGIBLE:
+        return "no difference"
+    if low > 1:
+        return "faster"
+    if high < 1:
+        return "slower"
+    return "no difference" if low >= 1 / TELLING and high <= TELLING else "unclear"
+
+
+# --- as plain values
+
+
+def pair_row(found: Comparison, pair: Pair) -> dict[str, Any]:
+    """A pair with every number named by side and unit, kernels as a list; unknown is None."""
+    a_ms, b_ms = pair.latency_ms
+    batch = pair.a.case.batch
+    return {
+        **_identity(found, pair),
+        "a_latency_ms": a_ms,
+        "b_latency_ms": b_ms,
+        "a_ms_per_tile": a_ms / batch,
+        "b_ms_per_tile": b_ms / batch,
+        "a_tiles_per_ms": batch / a_ms,
+        "b_tiles_per_ms": batch / b_ms,
+        "speedup": pair.ratio.speedup,
+        "interval": pair.ratio.interval(found.level),
+        "verdict": found.verdict(pair.ratio),
+        "a_status": pair.a.status,
+        "b_status": pair.b.status,
+        "same": pair.same,
+        "outside": [*pair.a.outside, *pair.b.outside],
+        "kernels": [_part_row(found, pair, part) for part in pair.parts],
+    }
+
+
+def _identity(found: Comparison, pair: Pair) -> dict[str, Any]:
+    ours, theirs = pair.a.case.identity(), pair.b.case.identity()
+    own = {name: value for name, value in ours.items() if name in found.matched}
+    for name in found.differ:
+        own |= {f"a_{name}": ours[name], f"b_{name}": theirs[name]}
+    return own
+
+
+def _part_row(found: Comparison, pair: Pair, part: Part) -> dict[str, Any]:
+    times = [part.a_ms, part.b_ms]
+    a_tile, b_tile = (None if ms is None else ms / pair.a.case.batch for ms in times)
+    a_share, b_share = (
+        None if ms is None else ms / whole for ms, whole in zip(times, pair.latency_ms, strict=True)
+    )
+    return {
+        "kind": part.kind,
+        "a_ms": part.a_ms,
+        "b_ms": part.b_ms,
+        "a_ms_per_tile": a_tile,
+        "b_ms_per_tile": b_tile,
+        "a_share": a_share,
+        "b_share": b_share,
+        "speedup": part.ratio.speedup if part.ratio else None,
+        "interval": part.ratio.interval(found.level) if part.ratio else None,
+    }
+
+
+def kind_row(found: Comparison, kind: KindRatio) -> dict[str, Any]:
+    """A kind of kernel over all pairs, as plain values."""
+    return {
+        "kind": kind.kind,
+        "a_share": kind.a_share,
+        "b_share": kind.b_share,
+        "speedup": kind.ratio.speedup if kind.ratio else None,
+        "interval": kind.ratio.interval(found.level) if kind.ratio else None,
+        "verdict": found.verdict(kind.ratio) if kind.ratio else None,
+        "cases": kind.cases,
+        "networks": kind.networks,
+    }
+
+
+def flat_rows(found: Comparison) -> list[dict[str, Any]]:
+    """One row for each case's latency and one for each kind of its kernels, all with the same columns: what figures of
+    tiles/ms, of a kernel's ms/tile and of speed-ups are drawn from."""
+    rows = []
+    for pair in found.pairs:
+        row = pair_row(found, pair)
+        identity = joined("", _identity(found, pair))
+        whole = {
+            "kind": WHOLE,
+            "a_ms": row["a_latency_ms"],
+            "b_ms": row["b_latency_ms"],
+            "a_share": 1.0,
+            "b_share": 1.0,
+        }
+        for part in ({**row, **whole}, *row["kernels"]):
+            low, high = part["interval"] or (None, None)
+            rows.append(
+                {
+                    **identity,
+                    **{name: part[name] for name in COLUMNS},
+                    "speedup_low": low,
+                    "speedup_high": high,
+                    "verdict": part.get("verdict"),
+                }
+            )
+    return rows
+
+
+# --- partners
+
+
+def _differences(a: Side, b: Side) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+    """What tells the sides apart (one value each), and what partners must have in common."""
+    differ: dict[str, tuple[str, str]] = {}
+    by = []
+    for name in Case.model_fields:
+        ours, theirs = _values(a, name), _values(b, name)
+        if name in NETWORK or set(ours) & set(theirs):
+            by.append(name)
+            continue
+        for side, values in ((a, ours), (b, theirs)):
+            if len(values) > 1:
+                shown = ", ".join(str(v) for v in values[:4])
+                raise CompareError(
+                    f"{side.source} has several values of {name}, and none of the other side's: {shown}",
+                    f"choose one: {side.source}{',' if '=' in side.source else ':'}{name}={values[0]}",
+                )
+        differ[name] = (str(ours[0]), str(theirs[0]))
+    return differ, tuple(by)
+
+
+def _values(side: Side, name: str) -> list[Any]:
+    return list(dict.fromkeys(getattr(t.case, name) for t in side.cases if t.latency))
+
+
+def _key(timed: Timed, by: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(getattr(timed.case, name) for name in by)
+
+
+def _partners(a: Side, b: Side, by: Sequence[str]) -> list[tuple[Timed | None, Timed | None]]:
+    ours, theirs = ({_key(t, by): t for t in side.cases} for side in (a, b))
+    return [(ours.get(key), theirs.get(key)) for key in dict.fromkeys([*ours, *theirs])]
+
+
+# --- ratios
+
+
+def _pairs(both: Sequence[tuple[Timed, Timed]]) -> list[Pair]:
+    found = _ratios([(x.latency, y.latency) for x, y in both])
+    parts: list[list[Part]] = [[] for _ in both]
+    for kind in _kinds_of(both):
+        readings = [(_reading(x, kind), _reading(y, kind)) for x, y in both]
+        for own, (one, other), ratio in zip(parts, readings, _ratios(readings), strict=True):
+            if one or other:
+                own.append(Part(kind, one.ms if one else None, other.ms if other else None, ratio))
+    pairs = []
+    for (x, y), ratio, own in zip(both, found, parts, strict=True):
+        assert ratio
+        same = x == y
+        pairs.append(Pair(x, y, Ratio(0.0, 0.0, 1.0) if same else ratio, tuple(own), same))
+    return pairs
+
+
+def _kinds_of(both: Sequence[tuple[Timed, Timed]]) -> tuple[str, ...]:
+    """Every kind that ran, and ``Conv.*`` for an operator of which several did."""
+    kinds = dict.fromkeys(kind for pair in both for timed in pair for kind in timed.kinds)
+    operators = [kind.partition(".")[0] for kind in kinds]
+    return (*kinds, *dict.fromkeys(f"{name}.*" for name in operators if operators.count(name) > 1))
+
+
+def _reading(timed: Timed, kind: str) -> Reading | None:
+    if not kind.endswith(".*"):
+        return timed.kinds.get(kind)
+    own = [reading for name, reading in timed.kinds.items() if name.partition(".")[0] == kind[:-2]]
+    if not own:
+        return None
+    rounds = [reading.rounds_ms for reading in own]
+    alike = len({len(of) for of in rounds}) == 1
+    return Reading(
+        ms=sum(reading.ms for reading in own),
+        rounds_ms=tuple(sum(times) for times in zip(*rounds, strict=True)) if alike else (),
+        least=own[0].least,
+    )
+
+
+def _ratios(readings: Sequence[tuple[Reading | None, Reading | None]]) -> list[Ratio | None]:
+    """The ratio of each two readings where both are there and above nothing."""
+    there = {i: (a, b) for i, (a, b) in enumerate(readings) if a and b and a.ms > 0 and b.ms > 0}
+    found = dict(
+        zip(there, ratios([a for a, _ in there.values()], [b for _, b in there.values()]), strict=True)
+    )
+    return [found.get(i) for i in range(len(readings))]
+
+
+def _sureness(pair: Pair, level: float) -> tuple[float, float]:
+    """How large a difference surely is, then how large it seems."""
+    low, high = pair.ratio.interval(level) or (0.0, float("inf"))
+    return max(low, 1 / high, 1.0), abs(pair.ratio.log)
+
+
+def _over_pairs(pairs: Sequence[Pair]) -> tuple[KindRatio, ...]:
+    """Every kind by its share of the time, and last what kernels leave of the latency."""
+    found = []
+    by_kind = [{part.kind: part for part in pair.parts} for pair in pairs]
+    for kind in dict.fromkeys(kind for parts in by_kind for kind in parts):
+        parts = [of.get(kind, Part(kind, None, None, None)) for of in by_kind]
+        known = [(p.a.case.net, part.ratio) for p, part in zip(pairs, parts, strict=True) if part.ratio]
+        networks = [net for net, _ in known]
+        found.append(
+            KindRatio(
+                kind=kind,
+                a_share=_share([(p.a, part.a_ms) for p, part in zip(pairs, parts, strict=True)]),
+                b_share=_share([(p.b, part.b_ms) for p, part in zip(pairs, parts, strict=True)]),
+                ratio=mean_ratio([ratio for _, ratio in known], networks) if known else None,
+                cases=len(known),
+                networks=len(set(networks)),
+            )
+        )
+    found.sort(key=lambda k: -max(k.a_share, k.b_share))
+    if found:
+        of_a, of_b = _share([(p.a, p.a.rest_ms) for p in pairs]), _share([(p.b, p.b.rest_ms) for p in pairs])
+        found.append(KindRatio(REST, of_a, of_b, None, 0, 0))
+    return tuple(found)
+
+
+def _share(parts: Sequence[tuple[Timed, float | None]]) -> float:
+    """The mean share of the latency, of the cases whose kernels are known."""
+    own = [(ms or 0.0) / t.latency.ms for t, ms in parts if t.latency and t.kinds]
+    return sum(own) / len(own) if own else 0.0
+
+
+def _notes(a: Side, b: Side, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """What to bear in mind when reading the comparison."""
+    found = []
+    if a.kind != b.kind:
+        found.append(f"A is {a.kind}, B is {b.kind}")
+    for side in (a, b):
+        if side.law and side.simulated:
+            found.append(f"law {side.law.name} is of simulated measurements")
+        if side.law and not side.law.conformal:
+            found.append(f"law {side.law.name} has no errors to judge by: no network's interval is known")
+    if a.estimators and b.estimators and a.estimators != b.estimators:
+        found.append(f"A is estimated by {', '.join(a.estimators)}, B by {', '.join(b.estimators)}")
+    count = sum(p.same for p in pairs)
+    if count:
+        found.append(f"{count} of {len(pairs)} cases are the same measurement on both sides")
+    count = sum(bool(p.a.outside or p.b.outside) for p in pairs)
+    if count:
+        found.append(f"{count} of {len(pairs)} cases are outside what the law has seen")
+    for name, of in (("A", [p.a for p in pairs]), ("B", [p.b for p in pairs])):
+        rounds = [len(t.latency.rounds_ms) for t in of if t.latency and t.latency.rounds_ms]
+        if count := rounds.count(1):
+            found.append(f"{count} of {len(pairs)} cases of {name} have one round, which has no spread")
+        if count := sum(t.status == "partial" for t in of):
+            found.append(f"{count} of {len(pairs)} cases of {name} are partial: some rounds are missing")
+    unlike = sum(
+        bool(x and y and len(x.rounds_ms) != len(y.rounds_ms))
+        for x, y in ((p.a.latency, p.b.latency) for p in pairs)
+    )
+    if unlike and a.estimators and b.estimators:
+        found.append(f"{unlike} of {len(pairs)} cases have more rounds on one side: their least is lower")
+    return tuple(found)
