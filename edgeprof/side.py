@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeprof.boards.spec import Estimator
-from edgeprof.errors import CompareError, DomainError
+from edgeprof.errors import CompareError, EdgeprofError
 from edgeprof.fit.examples import matching
 from edgeprof.fit.law import Law, Prediction, predict_many, read_law
 from edgeprof.store import Store
@@ -130,18 +130,18 @@ def _positive(times: tuple[float, ...]) -> tuple[float, ...]:
 def predicted(side: Side, cases: Sequence[Case], level: float) -> Side:
     """``side``, a law, with what it says of the networks of ``cases``, as if they had been measured where the law was.
 
-    :raises DomainError: the law can price none of them.
+    :raises EdgeprofError: the law can price none of them.
     """
     law = side.law
     if law is None:
         raise CompareError(f"{side.source} is no law", "only a law can predict networks")
     own = tuple(dict.fromkeys(_case_by(law, case) for case in cases))
     try:
-        found: list[Prediction | DomainError] = [*predict_many(law, [(c.net, c.batch) for c in own], level)]
-    except DomainError:
+        found: list[Prediction | EdgeprofError] = [*predict_many(law, [(c.net, c.batch) for c in own], level)]
+    except EdgeprofError:
         found = [_one(law, case, level) for case in own]
-    if (first := next(iter(found), None)) and all(isinstance(f, DomainError) for f in found):
-        assert isinstance(first, DomainError)
+    if (first := next(iter(found), None)) and all(isinstance(f, EdgeprofError) for f in found):
+        assert isinstance(first, EdgeprofError)
         raise first
     return Side(
         source=side.source,
@@ -166,15 +166,15 @@ def _case_by(law: Law, case: Case) -> Case:
     )
 
 
-def _one(law: Law, case: Case, level: float) -> Prediction | DomainError:
+def _one(law: Law, case: Case, level: float) -> Prediction | EdgeprofError:
     try:
         return predict_many(law, [(case.net, case.batch)], level)[0]
-    except DomainError as error:
+    except EdgeprofError as error:
         return error
 
 
-def _predicted(case: Case, found: Prediction | DomainError) -> Timed:
-    if isinstance(found, DomainError):
+def _predicted(case: Case, found: Prediction | EdgeprofError) -> Timed:
+    if isinstance(found, EdgeprofError):
         return Timed(case, "failed", found.message)
     half = math.log(found.interval_ms[1] / found.latency_ms) if found.interval_ms else None
     kinds: dict[str, float] = {}

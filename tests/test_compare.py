@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from edgeprof.backends.base import Stop
 from edgeprof.compare import compare_sides, flat_rows, kind_row, pair_row, verdict
 from edgeprof.errors import CompareError, FitError, StoreError
 from edgeprof.fit.law import read_law, write_law
-from edgeprof.side import read_side
+from edgeprof.nets.spec import net_spec
+from edgeprof.side import measured_side, read_side
 from edgeprof.store import Store
+from edgeprof.sweep import open_target
+from edgeprof.sweeps.case import Case, Workload
+from edgeprof.timing.measurement import Round, measurement
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 
@@ -315,6 +320,36 @@ def test_rows_are_what_figures_need(made):
     one = pair_row(found, found.pairs[0])
     assert one["a_tiles_per_ms"] == one["batch"] / one["a_latency_ms"]
     assert {"kind", "a_share", "b_share", "speedup", "interval"} <= set(kind_row(found, found.kinds[0]))
+
+
+# --- measured on this machine
+
+
+def test_rounds_of_this_machine_taken_in_turn():
+    """Two real networks, each measured for A and for B in turn: no difference is sure, and kernels add up."""
+    pytest.importorskip("onnxruntime")
+    works = [Workload(net=net_spec(conv=conv, depth=8, neurons=64), batch=4, threads=1) for conv in (0, 1)]
+    stop = Stop(target_ci=0.3, min_s=0.02, max_s=0.1)
+    rounds: dict[str, dict[Case, list[Round]]] = {"A": {}, "B": {}}
+    with open_target("cpu", "ort-cpu") as target:
+        for number in (1, 2, 3):
+            for side in rounds.values():
+                for case in map(target.case, works):
+                    side.setdefault(case, []).append(target.backend.measure(case, number, stop, None))
+    a, b = (
+        measured_side(name, [(measurement(c, r, "low-decile", 3, False), r) for c, r in side.items()])
+        for name, side in rounds.items()
+    )
+    found = compare_sides(a, b)
+    assert (len(found.pairs), found.differ, found.notes) == (2, {}, ())
+    for pair in found.pairs:
+        low, high = pair.ratio.interval(0.9999)
+        assert low < 1 < high
+        assert not pair.same
+    assert {"Gemm", "Softmax"} <= set(kinds(found))
+    assert math.fsum(k.a_share for k in found.kinds if not k.kind.endswith(".*")) == pytest.approx(1)
+    predicted = compare_sides(a, "gtx960-theano")
+    assert set(predicted.differ) == {"board", "machine", "backend", "runtime"}
 
 
 # --- sides by name

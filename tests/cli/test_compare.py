@@ -151,23 +151,3 @@ def test_selections_and_refusals(
     assert "Missing argument" in refused("compare", "c.db")[0]
     Path("text.db").write_text("notes, long enough to be looked at" * 20)
     assert "text.db" in refused("compare", "c.db", "text.db")[0]
-
-
-def test_a_real_sweep(edgeprof: Run, edgeprof_json: Callable[..., Any]) -> None:
-    """Networks of this machine on one thread and on two, and by a law: what is compared is what was measured."""
-    sweep = "[net]\nconv = 1\ndepth = 8\nneurons = 64\nbatch = 2\n[vary]\nfc = [0, 1]\nthreads = [1, 2]\n"
-    Path("two.toml").write_text(sweep)
-    quick = ("--rounds", "2", "--target-ci", "90%")
-    assert edgeprof("sweep", "two.toml", *quick, "--db", "edgeprof.db")[0] == 0
-    found = edgeprof_json("compare", ":threads=1", ":threads=2")
-    assert found["differ"] == {"threads": {"a": "1", "b": "2"}}
-    assert (found["cases"], found["only_a"], found["failed"]) == (2, [], [])
-    measured = {m["latency_ms"] for m in edgeprof_json("export") if m["case"]["threads"] == 1}
-    assert {pair["a_latency_ms"] for pair in found["pairs"]} == measured
-    assert all(pair["interval"][0] < pair["speedup"] < pair["interval"][1] for pair in found["pairs"])
-    shares = [kernel["a_share"] for kernel in found["kernels"] if not kernel["kind"].endswith(".*")]
-    assert sum(shares) == pytest.approx(1)
-    predicted = edgeprof_json("compare", ":threads=1", "gtx960-theano")
-    assert set(predicted["differ"]) == {"board", "machine", "backend", "runtime"}
-    assert "A is measured, B is predicted" in predicted["notes"]
-    assert "Conv.*" in {kernel["kind"] for kernel in predicted["kernels"]}
