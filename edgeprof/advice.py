@@ -81,6 +81,10 @@ ADVICE: Mapping[str, Advice] = {
         "kernels that the law's form has no terms for were priced into the overhead",
         "name them in the form's file",
     ),
+    "datasheet": Advice(
+        "nothing was measured on this board: the law is from its datasheet alone, and its interval is wide",
+        "measure ten networks there, and fit --from this law --nets 10",
+    ),
 }
 
 

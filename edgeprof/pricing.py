@@ -41,12 +41,18 @@ PER_BODY = (slice(None), None, None, None)
 def pricer(law: Law) -> Callable[[Bodies], Callable[[Heads], Priced]]:
     """Prices bodies, then their heads, then the networks of both; nan (or 0, or inf) where the law has nothing to say.
 
-    :raises SpecError: the law's kernels do not add up, are not linear in ``cold``, or have boosted trees.
+    :raises SpecError: the law is of a table, or its kernels do not add up, are not linear in ``cold``, or have boosted
+        trees.
     """
     if law.composition != "sum":
         raise SpecError(
             f"law '{law.name}' composes kernels by '{law.composition}', and a query adds them up",
             "edgeprof predict prices its networks one by one",
+        )
+    if law.table:
+        raise SpecError(
+            f"law '{law.name}' is of a table of {law.table.get('signature')}, not of networks of the family",
+            "predict --table prices such rows; for a wide answer there is the datasheet: --law datasheet:jetson-nano",
         )
     if law.boost:
         raise SpecError(

@@ -97,6 +97,15 @@ def show(
     from edgeprof.cli.network import show_network
     from edgeprof.nets.zoo import ZOO
 
+    if ":" in name and batch is None and out is None:
+        from edgeprof.fit.law import law_json, read_law
+
+        text = law_json(read_law(name))
+        if json_:
+            print_json({"name": name, "kind": "laws", "path": None, "text": text})
+        else:
+            print(text.rstrip())
+        return 0
     if name not in ZOO:
         raise CatalogueError(
             f"nothing in the catalogue is called '{name}'",

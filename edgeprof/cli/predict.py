@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say
+from edgeprof.cli.output import print_json, say, warn
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def predict(
     if batches is None:
         say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
     found = predicted(found_law, net, int(batches[0]) if batches else ASSUMED_BATCH, o.percent(level))
+    warn(found_law.warnings)
     if json_:
         print_json(
             {
@@ -106,6 +107,7 @@ def _rows(law: Law, table: Path, batch: int | None, level: float, json_: bool) -
     records = read_records(table, batch=batch, assumed=law.domain.get("batch"))
     rows = records.rows
     found = predict_records(law, rows, level, records.signature)
+    warn(law.warnings)
     if json_:
         print_json(
             {

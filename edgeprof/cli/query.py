@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say, working
+from edgeprof.cli.output import WIDTH, print_json, say, warn, working
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def query(
         probability=probability,
     )
     laws = [read_law(name) for name in law]
+    warn({code for own in laws for code in own.warnings})
     if batch is None:
         say(f"batch {assumed_batch(laws)} assumed: --batch gives another, or a range")
     axes = [axis.strip() for axis in pareto.split(",")]
@@ -331,7 +332,7 @@ def _side_by_side(rows: Sequence[Found], laws: Sequence[str]) -> None:
             line.append(f"{told.tiles_per_ms:.4g} {mark}" if told else "–")
     for first, line in zip(firsts, cells, strict=True):
         line.append(f"{first.macs_per_tile / 1e6:.4g}")
-    _print([*heads, *(law[:16] for law in laws), "MMAC/tile"], cells)
+    _print([*heads, *(law if len(law) <= 16 else f"…{law[-15:]}" for law in laws), "MMAC/tile"], cells)
     if common:
         print(f"  {common}"[:WIDTH])
     print("  tiles/ms by law; ✓ meets the goal, ? outside the domain")

@@ -22,8 +22,10 @@ from edgeprof.nets.spec import first_problem
 
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
 # V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache, Q blocks of work that run at once. Z bytes that the
-# run of the whole network touches, and cold, the part of them that has left the last cache by the next run.
-CONSTANTS = ("V", "T", "L1", "L2", "L3", "Q")
+# run of the whole network touches, and cold, the part of them that has left the last cache by the next run. GFLOPS and
+# GBPS are the board's float32 and memory peaks, 10⁹ a second.
+PEAKS = ("GFLOPS", "GBPS")
+CONSTANTS = ("V", "T", "L1", "L2", "L3", "Q", *PEAKS)
 KERNEL_VARIABLES = (
     "B",
     "C",

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edgeprof import catalogue
+from edgeprof.boards.spec import read_board
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.files import write_whole
 from edgeprof.fit.composition import Composition, overlap_ms
+from edgeprof.fit.datasheet import needs_board, on_board
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
@@ -301,8 +303,14 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
     """For each run of operators the kernels that the law's rules expect, each priced by its group; averaged where the
     rules are not sure. For a law of kernels.
 
-    :raises DomainError: a law of a table has no price for an operator that multiplies.
+    :raises DomainError: the law is of whole networks of a table, or of a table and has no price for an operator that
+        multiplies.
     """
+    if law.execution:
+        raise DomainError(
+            f"law '{law.name}' is of networks told by {law.table.get('signature')} alone, as a runtime ran those",
+            "predict --table prices them; for other networks there is the datasheet: datasheet:jetson-nano",
+        )
     form = law.as_form
     plans = [law.kernel_rules.plan(run) for run in runs]
     if law.table:
@@ -452,12 +460,23 @@ def parse_law(text: str, source: str) -> Law:
 
 
 def read_law(name: str) -> Law:
-    """The law called ``name``, or in the file of that name.
+    """The law called ``name``, or in the file of that name; ``LAW:BOARD`` is a law in a board's peaks, put on that
+    board (:mod:`edgeprof.fit.datasheet`).
 
-    :raises CatalogueError: no such law. :raises SpecError: the file is wrong.
+    :raises CatalogueError: no such law or board. :raises SpecError: the file is wrong, or the law lacks a board.
     """
-    path = catalogue.find("laws", name)
-    return parse_law(catalogue.read_text(path), str(path))
+    whole = not name.count(":") or Path(name).is_file()
+    own, _, board = (name, "", "") if whole else name.partition(":")
+    path = catalogue.find("laws", own)
+    law = parse_law(catalogue.read_text(path), str(path))
+    if board:
+        return on_board(law, read_board(board))
+    if needs_board(law):
+        raise SpecError(
+            f"law '{law.name}' is in the peaks of a board",
+            f"name one: {own}:jetson-nano (edgeprof list boards)",
+        )
+    return law
 
 
 def law_json(law: Law) -> str:

@@ -6,8 +6,9 @@ the one with the least error on networks held out is taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from edgeprof.fit.law import LEVEL, WAIT, KernelPrice, Law, LawGroup, Term
 from edgeprof.fit.records import Record, Records, batch_of, domain_of_rows
 from edgeprof.fit.regress import alike, resample
 from edgeprof.fit.totals import Prices, fit_totals, overhead_columns, typical_terms
-from edgeprof.fit.transfer import fit_shrunk
+from edgeprof.fit.transfer import fit_shrunk, resampled
 from edgeprof.fit.uncertainty import FEWEST as FEWEST_RESAMPLED
 from edgeprof.fit.uncertainty import RESAMPLES, UNSURE
 from edgeprof.fit.validate import Row, score
@@ -63,13 +64,21 @@ class Runs:
         return np.hstack([self.schedule.sums, self.overhead])
 
 
-def runs_of(records: Records, rows: Sequence[Record], form: Form, execution: str) -> Runs:
-    """The rows with what runs of them under ``execution``."""
+def runs_of(
+    records: Records,
+    rows: Sequence[Record],
+    form: Form,
+    execution: str,
+    constants: Mapping[str, float] = MappingProxyType({}),
+) -> Runs:
+    """The rows with what runs of them under ``execution``; ``constants`` are those of the form's terms."""
     numbers: dict[Any, int] = {}
     kernels = [kernels_of(records, row, execution) for row in rows]
     return Runs(
-        schedule(form, kernels, {}),
-        overhead_columns(form.overhead, [batch_of(row) for row in rows], [len(k) for k in kernels], {}),
+        schedule(form, kernels, constants),
+        overhead_columns(
+            form.overhead, [batch_of(row) for row in rows], [len(k) for k in kernels], constants
+        ),
         np.array([row.latency_ms for row in rows], np.float64),
         np.array([numbers.setdefault(row.key, len(numbers)) for row in rows]),
     )
@@ -171,9 +180,11 @@ def network_law(
     prices: Prices,
     *,
     errors: bool = True,
+    deviation: Vector | None = None,
     seed: int = 0,
 ) -> Law:
-    """The law of ``prices``, without scores; with standard errors by resampling networks, if asked."""
+    """The law of ``prices``, without scores; with standard errors by resampling networks, if asked, or those given as
+    ``deviation``: of terms, launches and overhead."""
     m, groups = len(prices.coefficients), len(form.group)
     overlap = form.composition == "overlap"
     found = np.concatenate([prices.coefficients, prices.host_ms, prices.overhead])
@@ -182,7 +193,7 @@ def network_law(
     columns = np.hstack(
         [terms, runs.overhead] if overlap else [terms, np.zeros((len(terms), groups)), runs.overhead]
     )
-    deviation = _errors(columns, runs, found, seed) if errors else None
+    deviation = _errors(columns, runs, found, seed) if errors else deviation
     notes = _notes(columns, runs.latency_ms, found, deviation, form)
 
     def term(text: str, j: int) -> Term:
@@ -352,18 +363,26 @@ def transfer_networks(
     known = np.concatenate([_prior_terms(prior, form), [t.coefficient for t in prior.overhead]])
     best = None
     for way in ways:
-        runs = runs_of(records, records.rows, form, way)
+        runs = runs_of(records, records.rows, form, way, prior.constants)
         typical = np.append(typical_terms(runs.schedule), np.ones(runs.overhead.shape[1]))
         found = fit_shrunk(runs.columns, runs.latency_ms, known, typical, seed=seed)
         if best is None or found.left_out < best[1].left_out:
-            best = way, found, runs
+            best = way, found, runs, typical
     assert best is not None
-    way, found, runs = best
-    m = len(known) - len(prior.overhead)
-    prices = Prices(found.coefficients[:m], np.zeros(len(form.group)), found.coefficients[m:])
-    law = network_law(records, form, way, runs, prices, errors=False)
+    way, found, runs, typical = best
+    m, launches = len(known) - len(prior.overhead), np.zeros(len(form.group))
+    prices = Prices(found.coefficients[:m], launches, found.coefficients[m:])
+    deviation = None
+    if len(np.unique(runs.owner)) >= FEWEST_RESAMPLED:
+        drawn = resampled(
+            runs.columns, runs.latency_ms, known, found.strength, typical, runs.owner, RESAMPLES, seed
+        )
+        terms, fixed = np.split(drawn.std(axis=0, ddof=1), [m])
+        deviation = np.concatenate([terms, launches, fixed])
+    law = network_law(records, form, way, runs, prices, errors=False, deviation=deviation)
     update = {
         "name": name,
+        "constants": dict(prior.constants),
         "date": date,
         "prior": {
             "law": prior.name,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from edgeprof.fit.regress import SCALE
+from edgeprof.fit.regress import SCALE, redrawn
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -65,6 +65,25 @@ def fit_shrunk(
             best = Shrunk(coefficients, scale, strength, predicted, error)
     assert best is not None
     return best
+
+
+def resampled(
+    columns: Matrix,
+    target: Vector,
+    prior: Vector,
+    strength: float,
+    typical: Vector,
+    owners: NDArray[np.int64],
+    repeats: int,
+    seed: int,
+) -> Matrix:
+    """Coefficients of ``repeats`` fits on resampled networks, the prior taken as known: [repeats, m]."""
+    return np.array(
+        [
+            shrink(columns[rows], target[rows], prior, strength, typical)[0]
+            for rows in redrawn(owners, repeats, seed)
+        ]
+    )
 
 
 def shrink(

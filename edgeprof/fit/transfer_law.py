@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
 from edgeprof.fit.examples import Example, machine_of, noise_pct, owners_of, usable
@@ -18,10 +20,14 @@ from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of
 from edgeprof.fit.regress import fit_linear
 from edgeprof.fit.rules import learn
 from edgeprof.fit.tables import SMALLEST_MS, Table, net_row, tables_of
-from edgeprof.fit.transfer import fit_shrunk
+from edgeprof.fit.transfer import fit_shrunk, resampled
+from edgeprof.fit.uncertainty import FEWEST as FEWEST_RESAMPLED
+from edgeprof.fit.uncertainty import RESAMPLES
 from edgeprof.fit.validate import Row, judge, score
 from edgeprof.nets.network import net_key
 from edgeprof.timing.measurement import Measurement
+
+Vector = NDArray[np.float64]
 
 FEWEST = 3  # networks that a law is transferred with
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the prior of one group, beside one kernel's squared log error
@@ -68,7 +74,7 @@ def transfer_law(
     owners = owners_of(examples)
     if owners.max() + 1 < FEWEST:
         raise FitError(f"a prior needs {FEWEST} networks beside it", "measure some more")
-    law = _transferred(examples, prior, seed)
+    law = _transferred(examples, prior, seed, errors=True)
     rows: list[Row] = []
     fold = np.random.default_rng(seed).permutation(int(owners.max()) + 1) % FOLDS
     for f in range(int(fold.max()) + 1):
@@ -88,8 +94,25 @@ def transfer_law(
     return Fit(Law(**law.model_copy(update=update).model_dump()), cv)
 
 
-def _transferred(examples: Sequence[Example], prior: Law, seed: int) -> Law:
-    """The law from ``examples``, without scores."""
+@dataclass(frozen=True)
+class _Near:
+    """Coefficients of a group with their standard errors, if known, and their scale beside the prior's."""
+
+    coefficients: Vector
+    scale: float
+    errors: Vector | None = None
+
+    def terms(self, texts: Sequence[Term]) -> tuple[Term, ...]:
+        """The terms with these coefficients."""
+        errors = [None] * len(texts) if self.errors is None else self.errors.tolist()
+        return tuple(
+            Term(text=t.text, coefficient=float(c), standard_error=e)
+            for t, c, e in zip(texts, self.coefficients, errors, strict=True)
+        )
+
+
+def _transferred(examples: Sequence[Example], prior: Law, seed: int, errors: bool = False) -> Law:
+    """The law from ``examples``, without scores; with standard errors, if asked."""
     case, machine, form = examples[0].measurement.case, machine_of(examples), prior.as_form
     constants = {**prior.constants, **machine_constants(machine, case.threads)}
     tables = {t.group.name: t for t in tables_of(examples, form, constants)}
@@ -98,22 +121,21 @@ def _transferred(examples: Sequence[Example], prior: Law, seed: int) -> Law:
             f"the measurements have no kernels of law '{prior.name}'",
             "measure with kernel times, or fit on a table",
         )
-    found = {g.name: _near(g, tables[g.name], seed) for g in prior.groups if g.name in tables}
-    common = float(np.median([scale for _, scale in found.values()]))
+    owners = owners_of(examples) if errors else None
+    found = {g.name: _near(g, tables[g.name], owners, seed) for g in prior.groups if g.name in tables}
+    common = float(np.median([near.scale for near in found.values()]))
     groups = []
     for group in prior.groups:
-        near = found[group.name][0] if group.name in found else None
-        note = "" if near is not None else "no such kernel was measured: the prior's, by the median scale"
-        values = near if near is not None else [common * t.coefficient for t in group.terms]
+        known = np.array([t.coefficient for t in group.terms])
         groups.append(
             LawGroup(
                 name=group.name,
                 kinds=group.kinds,
-                terms=tuple(
-                    Term(text=t.text, coefficient=float(c)) for t, c in zip(group.terms, values, strict=True)
-                ),
+                terms=found.get(group.name, _Near(common * known, common)).terms(group.terms),
                 share=_share(tables.get(group.name), len(examples)),
-                note=note,
+                note=""
+                if group.name in found
+                else "no such kernel was measured: the prior's, by the median scale",
             )
         )
     law = Law(
@@ -144,17 +166,21 @@ def _transferred(examples: Sequence[Example], prior: Law, seed: int) -> Law:
     return law
 
 
-def _near(group: LawGroup, table: Table, seed: int) -> tuple[list[float], float]:
-    """Coefficients of a group, and their scale beside the prior's."""
+def _near(group: LawGroup, table: Table, owners: NDArray[np.int64] | None, seed: int) -> _Near:
+    """A group near the prior's. :param owners: the network of each example, where errors are asked for."""
     known = np.array([t.coefficient for t in group.terms])
     if not (table.x @ known > 0).any() or len(table.y) < 2:
         if not (table.x @ known > 0).any():
-            return known.tolist(), 1.0
+            return _Near(known, 1.0)
         scale = float(np.median(table.y / np.maximum(table.x @ known, 1e-12)))
-        return (scale * known).tolist(), scale
-    having = np.maximum((table.x > 0).sum(axis=0), 1)
-    found = fit_shrunk(table.x, table.y, known, table.x.sum(axis=0) / having, STRENGTHS, seed)
-    return found.coefficients.tolist(), found.scale
+        return _Near(scale * known, scale)
+    typical = table.x.sum(axis=0) / np.maximum((table.x > 0).sum(axis=0), 1)
+    found = fit_shrunk(table.x, table.y, known, typical, STRENGTHS, seed)
+    errors = None
+    if owners is not None and len(np.unique(own := owners[table.owner])) >= FEWEST_RESAMPLED:
+        drawn = resampled(table.x, table.y, known, found.strength, typical, own, RESAMPLES, seed)
+        errors = drawn.std(axis=0, ddof=1)
+    return _Near(found.coefficients, found.scale, errors)
 
 
 def _share(table: Table | None, examples: int) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgeprof import catalogue
+from edgeprof.fit.law import read_law
 from edgeprof.nets.graph import checked_bytes
 from edgeprof.nets.zoo import zoo_model
 
@@ -52,6 +53,13 @@ def test_show_is_the_file(name: str, edgeprof: Callable[..., Any], edgeprof_json
     assert found["text"] == Path(found["path"]).read_text("utf-8")
     status, out, err = edgeprof("show", name)
     assert (status, out.rstrip(), err) == (0, found["text"].rstrip(), "")
+
+
+def test_a_datasheet_s_law_is_shown_as_a_file(edgeprof: Callable[..., Any], here: Path) -> None:
+    status, out, err = edgeprof("show", "datasheet:jetson-nano")
+    assert (status, err) == (0, "")
+    (here / "nano.json").write_text(out)
+    assert read_law("nano.json") == read_law("datasheet:jetson-nano")
 
 
 def test_layers_of_a_network(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]) -> None:

@@ -125,3 +125,22 @@ def test_the_level_of_the_interval(edgeprof_json: Callable[..., Any], here: Path
     rare = edgeprof_json(*arguments, "--level", "0.99")["interval_ms"]  # rarer than the largest of 19 errors
     assert rare[0] < wide["interval_ms"][0]
     assert rare[1] > wide["interval_ms"][1]
+
+
+def test_a_datasheet_s_law_says_that_it_is_one(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]
+) -> None:
+    asked = ("--law", "datasheet:jetson-orin-nano-8gb", "--conv", "2", "--batch", "64")
+    status, out, err = edgeprof("predict", *asked)
+    assert status == 0
+    assert "law datasheet:jetson-orin-nano-8gb" in out
+    assert "nothing was measured on this board" in err
+    found = edgeprof_json("predict", *asked)
+    low, high = found["interval_ms"]
+    assert high / low > 20
+    assert found["in_domain"]
+    for verb in (("query", *asked, "--at-least", "1"), ("query", *asked, "--law", "datasheet:jetson-nano")):
+        status, out, err = edgeprof(*verb)
+        assert (status, err.count("nothing was measured")) == (0, 1)
+        assert "jetson-orin-nano-8gb" in out
+        assert max(len(line) for line in out.splitlines()) <= 80

@@ -207,7 +207,8 @@ def about(law: Law) -> list[str]:
         within = law.scores.get("within_10_pct")
         share = within.get("pct") if isinstance(within, Mapping) else None
         more = f", {share:.0f} % within ±10 %" if isinstance(share, int | float) else ""
-        accuracy.append(f"held out: MAPE {mape:.1f} %{more} ({law.networks} networks)")
+        what = f"{law.networks} networks" if law.networks else law.scores.get("how", "")
+        accuracy.append(f"held out: MAPE {mape:.1f} %{more} ({what})")
     machine = " ".join(str(part) for part in (law.board, law.machine.get("model", "")) if part)
     threads = f", {law.threads} thread{'s' if law.threads != 1 else ''}" if law.threads else ""
     told = [

@@ -55,6 +55,8 @@ MACHINE = {
     "L2": "bytes of cache",
     "L3": "bytes of cache",
     "Q": "blocks of work at once",
+    "GFLOPS": "float32 peak, 10⁹ a second",
+    "GBPS": "memory peak, 10⁹ bytes a second",
 }
 
 

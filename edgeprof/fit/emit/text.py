@@ -50,11 +50,13 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
     lines = [*headline(law), "", *formula(law), *legend(law), *opaque(law), ""]
     if cv is not None:
         lines += accuracy(cv)
+    elif isinstance(mape := law.scores.get("mape_pct"), int | float):
+        lines += _hanging("  held out   ", f"MAPE {mape:.1f} %, {law.scores.get('how', '')}")
     lines += [*_hanging("  valid for  ", valid_for(law))]
     for head, step in zip(["  steps      ", *[" " * 13] * len(law.steps)], steps(law), strict=False):
         lines += _hanging(head, step)
-    if law.kernel_rules.lines() and not law.table:
-        lines += _hanging("  rules      ", "; ".join(_own_rules(law)))
+    if (rules := _own_rules(law)) and not law.table:
+        lines += _hanging("  rules      ", "; ".join(rules))
     if trend := law.table.get("trend_ms"):
         lines += _hanging(
             "  trend      ",
@@ -63,6 +65,8 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
         )
     for note in notes(law):
         lines += _hanging("  note       ", note)
+    if law.source:
+        lines += _hanging("  source     ", law.source)
     return "\n".join(lines)
 
 
