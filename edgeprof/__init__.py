@@ -37,6 +37,7 @@ _API = {
     "explain": "edgeprof.explain",
     "compare_sides": "edgeprof.compare",
     "judged": "edgeprof.gate",
+    "design_page": "edgeprof.report.design",
 }
 
 __all__ = ["__version__", *_API]

@@ -144,7 +144,7 @@ globalThis.edgeprofDesign ??= (() => {
         if (value >= 1000) return whole(Math.round(value));
         return String(Number(value.toPrecision(digits)));
     }
-    const percent = (part) => part > 0.995 ? "over 99 %" : part < 0.005 ? "under 1 %" : `${Math.round(100 * part)} %`;
+    const percent = (part) => part > 0.995 ? "> 99 %" : part < 0.005 ? "< 1 %" : `${Math.round(100 * part)} %`;
     const named = (one) => (one.conv ? `conv ${one.conv}×${one.depth}` : "no conv")
         + " · " + (one.fc ? `fc ${one.fc}×${one.neurons}` : "no hidden fc");
     const range = (seen) => seen.length === 2 && typeof seen[0] === "number"
@@ -324,7 +324,7 @@ globalThis.edgeprofDesign ??= (() => {
             const said = `the chance is ${percent(odds)}`;
             if (reaches(law, now.latency_ms, now.widening, state.net.batch, state.target, state.level))
                 return ["yes", `✓ reaches ${wanted}: ${said}`];
-            return odds < 1 - state.level ? ["no", `✗ misses ${wanted}: ${said}`] : ["unsure", `? may reach ${wanted}: ${said}`];
+            return odds < 1 - state.level ? ["no", `✗ misses ${wanted}: ${said}`] : ["unsure", `? not sure to reach ${wanted}: ${said}`];
         }
 
         /** Speed along one knob, all others as they are. */
@@ -421,6 +421,7 @@ globalThis.edgeprofDesign ??= (() => {
 
         /** Tells of the network nearest to the pointer; a click sets it. */
         function point({picture, box, width}, readout, places, told, act, both) {
+            readout.textContent = places.length ? readout.dataset.hint : picture.getAttribute("aria-label");
             const ring = draw("circle", {class: "epd-ring", r: 7, visibility: "hidden"});
             picture.append(ring);
             const nearest = (event) => {
@@ -442,9 +443,7 @@ globalThis.edgeprofDesign ??= (() => {
             picture.addEventListener("pointerleave", () => ring.setAttribute("visibility", "hidden"));
             picture.addEventListener("click", (event) => {
                 const found = nearest(event);
-                if (!found) return;
-                readout.textContent = told(found.one);
-                act(found.one);
+                if (found) act(found.one);
             });
         }
 

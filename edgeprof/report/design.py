@@ -79,7 +79,9 @@ def design_section(law: Law, key: str = "design") -> str:
         "name": escape(law.name),
         "about": escape(law.about),
         "first": first,
-        "more": f"<details><summary>More knobs</summary>{more}</details>" if more else "",
+        "more": f'<details><summary>More knobs</summary><div class="epd-set">{more}</div></details>'
+        if more
+        else "",
         "levels": "".join(f'<option value="{v}">{100 * v:.0f} %</option>' for v in LEVELS),
         "along": "".join(
             f'<option value="{k.name}">{TITLES[k.name][0]}</option>' for k in shown if k.name != "padding"
