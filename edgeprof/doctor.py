@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,12 +21,14 @@ from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
-from edgeprof.boards.sensors.host import Disturbance, HostReading, between, read_host
+from edgeprof.boards.sensors.gauges import AS_ROOT, open_gauges
+from edgeprof.boards.sensors.host import Disturbance, HostReading, between, hottest_c, read_host
 from edgeprof.boards.sensors.l4t import read_release
 from edgeprof.boards.sensors.nvml import Gpu
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.boards.sensors.overcurrent import read_overcurrent
 from edgeprof.boards.sensors.rails import read_rails
+from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.errors import EdgeprofError
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
@@ -67,7 +70,7 @@ def examine(
     after = read_host(root)
     found = [_board(machine), _processor(machine), *_runtimes(), _governor(machine)]
     seen = between(before, after)
-    found += [*_company(machine, seen), *_sensors(after, seen), *_jetson(machine, root)]
+    found += [*_company(machine, seen), *_sensors(after, seen), *_jetson(machine, root), *_sources(root)]
     found += [_space(), *_probed(machine)]
     return found
 
@@ -138,8 +141,9 @@ def _sensors(reading: HostReading, seen: Disturbance) -> Iterator[Finding]:
         yield Finding("clock", "warning", moved, ADVICE["clock-moved"].remedy)
     else:
         yield _sensor("clock", f"{reading.mhz[0]:.0f} MHz" if reading.mhz else None)
+    hottest = hottest_c(reading.temperature_c)
     for name, value in (
-        ("temperature", f"{max(reading.temperature_c.values()):.0f} °C" if reading.temperature_c else None),
+        ("temperature", f"{hottest:.0f} °C" if hottest is not None else None),
         ("throttling", f"{reading.throttled} events so far" if reading.throttled is not None else None),
     ):
         yield _sensor(name, value)
@@ -180,6 +184,22 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
         yield Finding("over-current", "warning", f"{told} events since the start", OVERCURRENT)
     elif events:
         yield Finding("over-current", "ok", "no event since the start")
+
+
+def _sources(root: Path) -> Iterator[Finding]:
+    """Where the telemetry of a sweep would come from; nothing on machines without sources."""
+    with closing(open_gauges(root)) as gauges:
+        if not gauges.sources:
+            return
+        sources = gauges.read().sources
+    fields = {name: [LABELS[f] for f in LABELS if sources.get(f) == name] for name in sources.values()}
+    told = "; ".join(f"{name}: {', '.join(of)}" for name, of in fields.items())
+    yield Finding("sensors", "ok" if told else "missing", told or "none can be read")
+    if gauges.denied:
+        for_root = ", ".join(LABELS[name] for name in gauges.denied)
+        yield Finding("root", "missing", f"for root alone: {for_root}", f"{AS_ROOT} …")
+    for name, error in gauges.absent.items():
+        yield Finding(name, "missing", error.message, error.hint)
 
 
 def _space() -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.backends.simulated import SimulatedBackend
 from edgeprof.boards.detect import Machine, find_board
+from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
+from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, DomainError, FitError, SpecError
 from edgeprof.fit.fitting import sketch_law
@@ -27,12 +29,14 @@ from edgeprof.sweeps.case import Case, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
+from edgeprof.timing.load import telemetry
 from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.session import Progress, SweepResult, run_session
 
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 STEP = 6  # networks between two looks at what to measure next
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
+TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
 MACS_PER_S = 2e10  # a cautious guess, until something was measured
 BUSY = 0.5  # load per core from which the machine counts as busy before a sweep
 
@@ -49,6 +53,8 @@ class Target:
     estimator: Estimator
     threads: int
     place: Place = HERE
+    spec: Board | None = None
+    power_mode: str | None = None
 
     def case(self, work: Workload, inputs: str = "noise") -> Case:
         """``work`` on this target.
@@ -71,6 +77,7 @@ class Target:
             backend=self.backend.name,
             runtime=self.runtime,
             inputs=inputs,
+            power_mode=self.power_mode,
         )
 
 
@@ -107,6 +114,8 @@ def open_target(
                 spec.estimator,
                 machine.physical_cores,
                 place,
+                spec,
+                place.power_mode(),
             )
 
 
@@ -119,12 +128,13 @@ def _open_own(board: Board, place: Place) -> Backend:
     return open_backend(board.backend, place)
 
 
-def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop) -> float:
-    """A guess of the wall time (s) of measuring ``cases``."""
+def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop, board: Board | None = None) -> float:
+    """A guess of the wall time (s) of measuring ``cases``, with telemetry where the board has it."""
+    beside = CASE_S + (TELEMETRY_S if board and board.power and board.power.total else 0.0)
     total = 0.0
     for case in cases:
         run_s = total_macs(case.net, case.batch) / MACS_PER_S / max(case.threads, 1) + 5e-5
-        total += CASE_S + min(max(stop.min_s, stop.min_runs * run_s), stop.max_s) * 1.5 + 20 * run_s
+        total += beside + min(max(stop.min_s, stop.min_runs * run_s), stop.max_s) * 1.5 + 20 * run_s
     return total * rounds
 
 
@@ -163,7 +173,7 @@ def run_sweep(
                 "real tiles need networks of one tile size and number of channels", "leave out --tiles"
             )
         images = read_tiles(tiles, *next(iter(sizes)))
-    with _alone(target, say), Store(db, create=True) as store:
+    with _alone(target, say), _gauges(target, say) as gauges, Store(db, create=True) as store:
         facts = {
             "machine": target.machine,
             "board": target.board,
@@ -184,6 +194,7 @@ def run_sweep(
             seed=Random().randrange(2**31) if seed is None else seed,
             watch=watch,
             sense=target.place.sense,
+            observe=partial(_observed, target, gauges),
         )
         if budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh:
             inputs = cases[0].inputs
@@ -278,6 +289,26 @@ def noticed(target: Target) -> tuple[str, ...]:
     if target.machine.get("governor") not in (None, "performance"):
         found.append("governor")
     return tuple(found)
+
+
+@contextmanager
+def _gauges(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
+    """The board's own sensors; what root alone may read is said once."""
+    if target.backend.simulated:
+        yield Gauges(())
+        return
+    with closing(target.place.gauges()) as gauges:
+        if gauges.denied:
+            say(
+                f"not measured without root: {', '.join(LABELS[name] for name in gauges.denied)} · {AS_ROOT} sweep …"
+            )
+        yield gauges
+
+
+def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
+    """Telemetry of a case, by the board's own sensors."""
+    total = target.spec.total_mw if target.spec else lambda rails: None
+    return telemetry(case, target.backend, gauges, total)
 
 
 @contextmanager

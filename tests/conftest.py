@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from benchmarks.emulation import write_board
 
 
 def pytest_configure() -> None:
@@ -114,3 +117,9 @@ def made_rounds(
             )
         found.append((case, own))
     return found
+
+
+@pytest.fixture
+def emulated(tmp_path: Path) -> Callable[[str], Path]:
+    """Write an emulated Jetson and give its root: tx1, nano, xavier-nx, orin-nano, agx-orin or thor."""
+    return lambda name: write_board(tmp_path / name, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,24 @@ class Stop:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Sustained:
+    """What a network did when it ran on and on: runs, seconds that passed and that it ran, runs that began late, per
+    second of it (runs, seconds, longest run in ms), and, at a rate, percentiles of the response time (ms)."""
+
+    runs: int
+    spent_s: float
+    busy_s: float
+    late: int = 0
+    bins: tuple[tuple[int, float, float], ...] = ()
+    percentiles_ms: Mapping[str, float] | None = None
+
+    @property
+    def run_ms(self) -> float:
+        """Mean of what a run took."""
+        return 1e3 * self.busy_s / max(self.runs, 1)
+
+
 class Backend(Protocol):
     """What executes a case. Errors of one case are WorkerError or BackendError; the sweep goes on."""
 
@@ -43,6 +62,13 @@ class Backend(Protocol):
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
         """Round ``number`` of ``case``; ``tiles`` is an .npy file with a batch of inputs, or None for noise."""
+        ...
+
+    def sustain(
+        self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
+    ) -> Sustained:
+        """Run ``case`` on and on, ``rate_hz`` times a second (0: as fast as it goes); once it runs, ``meanwhile`` is
+        called every ``every_s`` seconds. Raises BackendError where nothing really runs."""
         ...
 
     def restart(self) -> None:

@@ -9,7 +9,7 @@ from edgeprof.backends.runtime import RuntimeBackend
 from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
 from edgeprof.errors import BackendError
 from edgeprof.fit.law import read_law
-from edgeprof.timing.place import HERE, Place
+from edgeprof.timing.place import HERE, Here, Place
 
 
 def _ort_cpu(argument: str, place: Place) -> Backend:
@@ -19,7 +19,7 @@ def _ort_cpu(argument: str, place: Place) -> Backend:
 
 
 def _simulated(argument: str, place: Place) -> Backend:
-    if place is not HERE:
+    if not isinstance(place, Here):
         raise BackendError("a simulated board is not measured on another machine", "leave out --host")
     law, noise, faults = parse_simulated(argument)
     return SimulatedBackend(read_law(law), noise, faults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from edgeprof.backends.base import Stop
+from edgeprof.backends.base import Stop, Sustained
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.graph import IR_VERSION, OPSET
 from edgeprof.nets.network import net_operators, network_bytes, total_macs, weights_folder
@@ -21,7 +21,7 @@ from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel, band_mean, match_events, trace
 from edgeprof.timing.measurement import KernelTimes, Round
 from edgeprof.timing.noise import of_sampling, sampling_noise
-from edgeprof.timing.place import HERE, Place
+from edgeprof.timing.place import HERE, Here, Place
 from edgeprof.timing.process import Worker
 
 CHAIN = 40  # kernels in the network that prices one profile event
@@ -81,7 +81,7 @@ class RuntimeBackend:
         options = dict(case.provider_options)
         graph = stop.profile and key not in self._traces
         weights = weights_folder(case.net)
-        if weights and self._place is not HERE:
+        if weights and not isinstance(self._place, Here):
             raise BackendError(
                 f"the weights of {case.net.label()} are over 2 GB: too much to send to a board",
                 "copy the model to the board and profile it there",
@@ -139,6 +139,35 @@ class RuntimeBackend:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(path)) from None
+
+    def sustain(
+        self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
+    ) -> Sustained:
+        weights = weights_folder(case.net)
+        found = self._worker.ask(
+            {
+                "do": "sustain",
+                "model": self._place.file(self._model(case)),
+                "weights": str(weights) if weights else None,
+                "threads": case.threads,
+                "providers": list(self._providers),
+                "options": dict(case.provider_options),
+                "seconds": seconds,
+                "rate_hz": rate_hz,
+            },
+            self._patience_s + 2 * seconds + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S,
+            meanwhile=meanwhile,
+            every_s=every_s,
+        )
+        percentiles = found["percentiles_ns"]
+        return Sustained(
+            runs=found["runs"],
+            spent_s=found["spent_ns"] / 1e9,
+            busy_s=found["busy_ns"] / 1e9,
+            late=found["late"],
+            bins=tuple((runs, spent / 1e9, longest / 1e6) for runs, spent, longest in found["bins"]),
+            percentiles_ms={name: ns / 1e6 for name, ns in percentiles.items()} if percentiles else None,
+        )
 
     def restart(self) -> None:
         self._worker.close()

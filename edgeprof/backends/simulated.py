@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeprof.backends.base import Stop
+from edgeprof.backends.base import Stop, Sustained
 from edgeprof.errors import BackendError
 from edgeprof.fit.law import Law, predict
 from edgeprof.nets.network import net_operators
@@ -165,6 +165,13 @@ class SimulatedBackend:
     def slowdown(self) -> float:
         """What the faults multiply the next measurement's times by."""
         return math.prod(fault.slowdown(self._done, self._restarted) for fault in self.faults)
+
+    def sustain(
+        self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
+    ) -> Sustained:
+        raise BackendError(
+            "a simulated board has no power to measure and nothing to run on and on", "name a runtime"
+        )
 
     def restart(self) -> None:
         self._restarted = self._done

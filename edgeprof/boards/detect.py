@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ class System:
 @dataclass(frozen=True)
 class Machine:
     """A machine as detected: sizes in KiB and MiB, clocks in MHz; None where it cannot be told. ``device_tree`` and
-    ``compatible`` are an ARM board's own name, ``l4t`` a Jetson's release of Linux, ``gpus`` the discrete ones."""
+    ``compatible`` are an ARM board's own name, ``l4t`` a Jetson's release of Linux, ``gpus`` the discrete ones.
+    ``emulated``: another machine plays this one."""
 
     model: str
     architecture: str
@@ -72,6 +73,7 @@ class Machine:
     l4t: str | None = None
     gpus: tuple[str, ...] = ()
     gpu_mib: tuple[int | None, ...] = ()
+    emulated: bool = False
 
     def title(self) -> str:
         """A line for people."""
@@ -109,6 +111,17 @@ def detect_machine(root: Path = Path("/"), gpus: Sequence[Gpu] = (), system: Sys
         l4t=release.version if release else None,
         gpus=tuple(gpu.name for gpu in gpus),
         gpu_mib=tuple(gpu.memory_mib for gpu in gpus),
+    )
+
+
+def emulated(board: Machine, machine: Machine) -> Machine:
+    """``board`` as it is emulated on ``machine``, whose processor executes networks: its name says so."""
+    return replace(
+        board,
+        model=f"{board.device_tree or board.model}, emulated on {machine.model}",
+        lanes=machine.lanes,
+        isa=machine.isa,
+        emulated=True,
     )
 
 

@@ -20,7 +20,8 @@ def doctor(json_: o.Json = False) -> int:
     from edgeprof.boards.sensors.nvml import gpus_here
     from edgeprof.doctor import examine
 
-    findings = examine(gpus=gpus_here())
+    root = o.root()
+    findings = examine(root, gpus=gpus_here(root))
     if json_:
         print_json([asdict(finding) for finding in findings])
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,14 +96,27 @@ def place(host: str | None, python: str | None) -> Place:
 
     :raises SpecError: an interpreter of no board.
     """
-    from edgeprof.timing.place import HERE
+    from edgeprof.timing.place import Here
     from edgeprof.timing.ssh import Host
 
     if host:
         return Host(host, python or "python3")
     if python:
         raise SpecError("--host-python is the Python of a board", "name the board too: --host USER@BOARD")
-    return HERE
+    return Here(root())
+
+
+def root() -> Path:
+    """The root of the file system that says what this machine is: ``$EDGEPROF_ROOT``, to emulate a board.
+
+    :raises SpecError: no such folder.
+    """
+    found = Path(os.environ.get("EDGEPROF_ROOT") or "/").resolve()
+    if not found.is_dir():
+        raise SpecError(
+            f"EDGEPROF_ROOT: there is no folder {found}", "name the root of a board's files, or unset it"
+        )
+    return found
 
 
 def percent(text: str) -> float:

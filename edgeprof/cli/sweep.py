@@ -82,7 +82,9 @@ def sweep(
     with open_target(board, backend, place=o.place(host, host_python)) as target:
         cases = cases_of(sweeps, target, tiles)
         guess = (
-            estimate_s(cases, rounds, stop) if not target.backend.simulated else 0.01 * len(cases) * rounds
+            estimate_s(cases, rounds, stop, target.spec)
+            if not target.backend.simulated
+            else 0.01 * len(cases) * rounds
         )
         if dry_run:
             if json_:

@@ -5,6 +5,7 @@ old Python. The clock is passed in, so that tests need no waiting.
 """
 
 import math
+import time
 
 WARM_RUNS = 3
 WARM_WINDOW = 5
@@ -106,4 +107,50 @@ def sample(run, clock, stop, counters=dict):
         "half_width": relative_half_width(samples),
         "stopped": stopped,
         "counters": {name: after[name] - before[name] for name in after},
+    }
+
+
+def sustain(run, clock, seconds, rate_hz=0.0, sleep=time.sleep, bin_s=1.0):
+    """Run for ``seconds``, one run after the other, or ``rate_hz`` of them a second with idle gaps between.
+
+    A run at a rate begins when its turn comes, or, where the one before it lasts longer, after that: it is then late.
+    Its response time counts from its turn.
+
+    Returns a dict: ``runs``, ``spent_ns`` (from the first begin to the last end), ``busy_ns`` (running), ``late``,
+    ``bins`` (per ``bin_s``: runs, time spent, longest run, in nanoseconds) and ``percentiles_ns`` (p50, p90, p95, p99
+    and max of response times; None without a rate).
+    """
+    begin = last = clock()
+    bins, current, responses = [], [0, 0, 0], []
+    runs = busy = late = 0
+    while True:
+        turn = begin + int(runs * 1e9 / rate_hz) if rate_hz else last
+        if max(turn, last) - begin >= seconds * 1e9:
+            break
+        if turn > last:
+            sleep((turn - last) / 1e9)
+        elif turn < last:
+            late += 1
+        start = clock()
+        run()
+        end = max(clock(), start)
+        runs, busy = runs + 1, busy + end - start
+        if rate_hz:
+            responses.append(end - turn)
+        current = [current[0] + 1, current[1] + end - last, max(current[2], end - start)]
+        last = end
+        if current[1] >= bin_s * 1e9:
+            bins.append(current)
+            current = [0, 0, 0]
+    responses.sort()
+    at = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {
+        "runs": runs,
+        "spent_ns": last - begin,
+        "busy_ns": busy,
+        "late": late,
+        "bins": bins,
+        "percentiles_ns": {name: responses[max(math.ceil(share * runs) - 1, 0)] for name, share in at.items()}
+        if rate_hz
+        else None,
     }

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgeprof.boards.detect import Machine, detect_machine
+from edgeprof.boards.detect import Machine, detect_machine, emulated
+from edgeprof.boards.sensors.gauges import Gauges, open_gauges
 from edgeprof.boards.sensors.host import HostReading, read_host
 from edgeprof.boards.sensors.nvml import gpus_here
+from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.timing.guest import lock_path, release_lock, take_lock
 
 
@@ -57,6 +59,14 @@ class Place(Starter, Protocol):
         """Its counters now; all unknown where it cannot be asked."""
         ...
 
+    def gauges(self) -> Gauges:
+        """Its own sensors, open; without any source where there are none."""
+        ...
+
+    def power_mode(self) -> str | None:
+        """The power mode that it is in; None where it has none."""
+        ...
+
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         """One sweep on a device at a time: a second one says so and waits."""
         ...
@@ -67,9 +77,13 @@ class Place(Starter, Protocol):
 
 
 class Here:
-    """This machine."""
+    """This machine. With another ``root`` it executes networks, and is said to be the board whose ``/proc``, ``/sys``
+    and ``/etc`` are under that root: the board is emulated."""
 
     install = "install the runtime: pip install 'edgeprof[cpu]'"
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
 
     def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
         return Start((sys.executable, "-c", code), {**os.environ, "TMPDIR": scratch, **environment})
@@ -82,10 +96,18 @@ class Here:
         return str(path)
 
     def machine(self) -> Machine:
-        return detect_machine(gpus=gpus_here())
+        machine = detect_machine(self.root, gpus_here(self.root))
+        return machine if self.root == Path("/") else emulated(machine, detect_machine())
 
     def sense(self) -> HostReading:
-        return read_host()
+        return read_host(self.root)
+
+    def gauges(self) -> Gauges:
+        return open_gauges(self.root)
+
+    def power_mode(self) -> str | None:
+        mode = read_power_mode(self.root)
+        return mode.name if mode else None
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         return device_lock(device, waiting)

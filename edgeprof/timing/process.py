@@ -53,14 +53,22 @@ class Peer:
         self._errors: Any = None
         self._folder: Any = None
 
-    def ask(self, request: Mapping[str, Any], timeout_s: float, data: bytes = b"") -> dict[str, Any]:
-        """Send one request, and ``data`` if it has any, and wait for its answer.
+    def ask(
+        self,
+        request: Mapping[str, Any],
+        timeout_s: float,
+        data: bytes = b"",
+        meanwhile: Callable[[], None] | None = None,
+        every_s: float = 0.1,
+    ) -> dict[str, Any]:
+        """Send one request, and ``data`` if it has any, and wait for its answer. After a sign of life (an empty line)
+        ``meanwhile`` is called every ``every_s`` seconds until the answer is there.
 
         :raises WorkerError: it crashed, hung for ``timeout_s``, or ran out of memory.
         :raises BackendError: the runtime is not installed, or refused what was asked.
         """
         try:
-            line = self._exchange(json.dumps(request).encode() + b"\n" + data, timeout_s)
+            line = self._exchange(json.dumps(request).encode() + b"\n" + data, timeout_s, meanwhile, every_s)
         except KeyboardInterrupt:
             self.kill()  # or its answer would be taken for that of the next request
             raise
@@ -117,7 +125,9 @@ class Peer:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
-    def _exchange(self, line: bytes, timeout_s: float) -> bytes:
+    def _exchange(
+        self, line: bytes, timeout_s: float, meanwhile: Callable[[], None] | None, every_s: float
+    ) -> bytes:
         """Send a line, wait for a line; what comes back has no end where the worker ended first."""
         process = self._started()
         assert process.stdin and process.stdout
@@ -125,11 +135,15 @@ class Peer:
             process.stdin.write(line)
             process.stdin.flush()
         deadline = time.monotonic() + timeout_s
-        answer = bytearray()
+        answer, sign = bytearray(), False
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not answer.endswith(b"\n"):
-                if not selector.select(max(deadline - time.monotonic(), 0)):
+                left = max(deadline - time.monotonic(), 0)
+                if not selector.select(min(left, every_s) if meanwhile and sign else left):
+                    if meanwhile and sign and time.monotonic() < deadline:
+                        meanwhile()
+                        continue
                     self.kill()
                     raise WorkerError(
                         f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
@@ -137,7 +151,8 @@ class Peer:
                 part = os.read(process.stdout.fileno(), 2**16)
                 if not part:
                     break
-                answer += part if answer else part.lstrip(b"\n")  # an empty line is a sign of life
+                sign = sign or part.startswith(b"\n")  # an empty line is a sign of life
+                answer += part if answer else part.lstrip(b"\n")
         return bytes(answer)
 
     def _started(self) -> subprocess.Popen[bytes]:

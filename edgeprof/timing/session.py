@@ -88,12 +88,13 @@ def run_session(
     sleep: Callable[[float], None] = time.sleep,
     sentinel_s: float = SENTINEL_EVERY_S,
     sense: Callable[[], HostReading] = read_host,
+    observe: Callable[[Case], Mapping[str, Any]] = lambda case: {},
 ) -> SweepResult:
     """Measure every case that the store does not have yet, ``rounds`` times, each round in a fresh random order.
 
     A case that fails is kept with its reason and not tried in later rounds; the others go on. Every ``sentinel_s``
     sentinels are looked at: what was measured while they drifted is measured again, or carries a warning. ``sense``
-    reads the machine's counters, before and after each round.
+    reads the machine's counters, before and after each round; ``observe`` runs a case once more for its telemetry.
     """
     stop = stop or Stop()
     clock = onwards(clock)
@@ -103,7 +104,7 @@ def run_session(
     store.add_cases(cases, estimator, backend.simulated, rounds)
     begin, stopped = clock(), ""
     deadline = float("inf") if budget_s is None else begin + budget_s
-    session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense)
+    session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense, observe)
     store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": sense().load_1m})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
@@ -169,13 +170,14 @@ class _Session:
         sentinel_s: float,
         deadline: float,
         sense: Callable[[], HostReading],
+        observe: Callable[[Case], Mapping[str, Any]],
     ) -> None:
         self.uid = uuid.uuid4().hex
         self.measuring_s = 0.0
         self._store, self._backend, self._stop, self._tiles = store, backend, stop, tiles
         self._clock, self._sleep = clock, sleep
         self._deadline = deadline
-        self._sense = sense
+        self._sense, self._observe = sense, observe
         self._count = 0  # of rounds: the time of a simulated backend
         self._every = SENTINEL_EVERY_ROUNDS if backend.simulated else sentinel_s
         self._watching = not backend.simulated or bool(backend.facts().get("faults"))
@@ -207,10 +209,15 @@ class _Session:
         if not self._backend.simulated and result.status == "ok":
             seen = between(before, self._sense())
             noise = {**asdict(seen), **result.telemetry.get("disturbance", {})}
+            found = dict(self._observe(case))
+            self.measuring_s += found.get("loaded_s", 0.0)
+            events = [n for n in (seen.throttle_events, found.pop("throttle_events", None)) if n is not None]
+            if events:
+                found["throttled"] = any(events)
             result = replace(
                 result,
-                telemetry={**result.telemetry, "disturbance": noise},
-                warnings=(*result.warnings, *of_machine(seen)),
+                telemetry={**result.telemetry, **found, "disturbance": noise},
+                warnings=(*result.warnings, *of_machine(replace(seen, throttle_events=sum(events)))),
             )
         self._store.add_round(case, result, self.uid)
         self.measuring_s += result.running_s

@@ -19,8 +19,15 @@ from typing import Any
 
 from edgeprof.boards.detect import FILES as MACHINE_FILES
 from edgeprof.boards.detect import Machine, System, detect_machine, physical_cores
+from edgeprof.boards.sensors.gauges import Gauges
 from edgeprof.boards.sensors.host import FILES as HOST_FILES
 from edgeprof.boards.sensors.host import HostReading, read_host
+from edgeprof.boards.sensors.l4t import read_release
+from edgeprof.boards.sensors.nvpmodel import FILES as POWER_FILES
+from edgeprof.boards.sensors.nvpmodel import read_power_mode
+from edgeprof.boards.sensors.reading import Reading
+from edgeprof.boards.sensors.sysfs import FILES as SENSOR_FILES
+from edgeprof.boards.sensors.sysfs import Sysfs, read_sysfs
 from edgeprof.errors import BackendError, BoardError, WorkerError
 from edgeprof.timing.place import Start, ending, wait_for_lock
 from edgeprof.timing.process import Peer
@@ -147,6 +154,25 @@ class Host:
                 return read_host(root)
         return HostReading(time.monotonic())
 
+    def gauges(self) -> Gauges:
+        self._connect()
+        with self._copied(SENSOR_FILES) as root:
+            jetson = read_release(root) is not None
+        return Gauges([_Files(self)] if jetson else ())
+
+    def reading(self) -> Reading | None:
+        """What its files say now; None where it cannot be asked."""
+        if self._guest.alive:
+            with suppress(WorkerError, BackendError), self._copied(SENSOR_FILES) as root:
+                return read_sysfs(root)
+        return None
+
+    def power_mode(self) -> str | None:
+        self._connect()
+        with self._copied(POWER_FILES) as root:
+            mode = read_power_mode(root)
+        return mode.name if mode else None
+
     @contextmanager
     def lock(self, device: str, waiting: Callable[[str], None]) -> Iterator[None]:
         wait_for_lock(device, lambda: self._take(device), waiting)
@@ -206,6 +232,29 @@ class Host:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(content.encode("latin-1"))
             yield Path(name)
+
+
+class _Files:
+    """The sensors of a board that are files, as a source of readings."""
+
+    name = Sysfs.name
+    gives = Sysfs.gives
+    interval_s = 0.2
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def read(self) -> Reading | None:
+        return self._host.reading()
+
+    def wake(self) -> None:
+        pass
+
+    def rest(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def guest_parts() -> list[tuple[str, str]]:

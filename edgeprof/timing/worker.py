@@ -7,6 +7,8 @@ has, together with ``loop.py`` and the runtime's driver. One request a line:
 - ``{"do": "measure", "model": PATH, "weights": FOLDER or null, "input": PATH or null, "seed": 0, "threads": 1,
   "providers": […], "options": {…}, "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs,
   kernels, memory, counters.
+- ``{"do": "sustain", "seconds": 1.0, "rate_hz": 0, …}``, the rest as for ``measure`` → runs in that time. An empty line
+  says that they begin now.
 - ``{"do": "quit"}``.
 
 Every answer is ``{"ok": …}`` or ``{"error": TEXT, "kind": memory|refused|missing}``.
@@ -24,6 +26,7 @@ import time
 
 PROFILE_RUNS = (8, 100)
 HOST_S = 0.05
+WARM_NS = 5e8
 
 
 def main(loop, driver):
@@ -40,15 +43,17 @@ def main(loop, driver):
         request = json.loads(line)
         if request["do"] == "quit":
             return
-        answers.write(json.dumps(answer(request, loop, driver)) + "\n")
+        answers.write(json.dumps(answer(request, loop, driver, answers)) + "\n")
         answers.flush()
 
 
-def answer(request, loop, driver):
+def answer(request, loop, driver, answers):
     """Carry out one request; trouble becomes an answer too."""
     try:
         if request["do"] == "describe":
             return {"ok": describe(driver)}
+        if request["do"] == "sustain":
+            return {"ok": sustain(request, loop, driver, answers)}
         return {"ok": measure(request, loop, driver)}
     except MemoryError as error:
         return {"error": "out of memory: %s" % error, "kind": "memory"}
@@ -71,7 +76,7 @@ def describe(driver):
 
 def measure(request, loop, driver):
     """One case: a plain session for the latency, a profiled one for its kernels."""
-    clock = getattr(time, "perf_counter_ns", None) or (lambda: int(time.perf_counter() * 1e9))
+    clock = nanosecond_clock()
     setting = (request["threads"], request["providers"], request["options"], request.get("weights"))
     reset_peak()
     before = memory_kib("VmRSS")
@@ -93,6 +98,22 @@ def measure(request, loop, driver):
     gc.collect()
     found["left_mib"] = (memory_kib("VmRSS") - before) / 1024.0
     return found
+
+
+def sustain(request, loop, driver, answers):
+    """One case run on and on: nothing is timed but how often it ran, so that others may look at the board."""
+    clock = nanosecond_clock()
+    session = driver.load(
+        request["model"], request["threads"], request["providers"], request["options"], False
+    )
+    try:
+        session.bind(make_inputs(request, session.shapes(), driver))
+        loop.warm_up(session.run, clock, WARM_NS)
+        answers.write("\n")
+        answers.flush()
+        return loop.sustain(session.run, clock, request["seconds"], request["rate_hz"])
+    finally:
+        session.close()
 
 
 def profile(request, setting, inputs, runs_ns, driver):
@@ -135,6 +156,11 @@ def host_to_host(session, clock):
         session.run_from_host()
         times.append(max(clock() - start, 0))
     return times
+
+
+def nanosecond_clock():
+    """The clock that times runs; Python 3.6 has none of nanoseconds."""
+    return getattr(time, "perf_counter_ns", None) or (lambda: int(time.perf_counter() * 1e9))
 
 
 def usage():

@@ -13,6 +13,7 @@ from edgeprof.timing.loop import (
     median_ranks,
     relative_half_width,
     sample,
+    sustain,
     warm_up,
 )
 
@@ -228,3 +229,35 @@ def test_counters_are_of_the_samples_alone():
     assert found["counters"] == {"runs": len(found["runs_ns"])}
     assert bench.runs == found["warm_runs"] + len(found["runs_ns"])
     assert sample(bench.run, bench.clock, stop())["counters"] == {}
+
+
+def test_sustained_runs_by_the_second():
+    bench = Bench([20 * MS] * 50, [40 * MS])
+    found = sustain(bench.run, bench.clock, 3.0)
+    assert found["runs"] == bench.runs == 100
+    assert found["spent_ns"] == found["busy_ns"] == 3000 * MS
+    assert found["bins"] == [[50, 1000 * MS, 20 * MS], [25, 1000 * MS, 40 * MS], [25, 1000 * MS, 40 * MS]]
+    assert found["percentiles_ns"] is None
+
+
+def test_runs_at_a_rate_have_gaps_between():
+    bench = Bench([10 * MS])
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        bench.now += round(seconds * 1e9)
+
+    found = sustain(bench.run, bench.clock, 1.0, 25.0, sleep)
+    assert (found["runs"], found["late"]) == (25, 0)
+    assert set(found["percentiles_ns"].values()) == {10 * MS}
+    assert slept == pytest.approx([0.03] * 24)
+    assert found["busy_ns"] == 250 * MS
+
+
+def test_a_rate_that_is_too_high_makes_runs_wait():
+    bench = Bench([10 * MS])
+    found = sustain(bench.run, bench.clock, 1.0, 200.0, lambda seconds: None)
+    assert (found["runs"], found["late"]) == (100, 99)
+    assert found["percentiles_ns"]["max"] == 10 * MS + 99 * 5 * MS  # its turn came long before
+    assert found["percentiles_ns"]["p50"] == 10 * MS + 49 * 5 * MS

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from benchmarks.kills import ended, rounds_in
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.boards.detect import detect_machine
+from edgeprof.boards.sensors.sysfs import read_sysfs
 from edgeprof.cli import run
 from edgeprof.errors import BackendError, BoardError, WorkerError
 from edgeprof.nets.spec import net_spec
@@ -28,6 +30,7 @@ from edgeprof.store import Store
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Round
+from edgeprof.timing.place import Here
 from edgeprof.timing.session import run_session
 from edgeprof.timing.ssh import Host
 
@@ -36,6 +39,7 @@ LONG = Stop(target_ci=1e-12, min_runs=10**9, min_s=600, max_s=600, profile=False
 DESK = """
 import sys
 from edgeprof.timing.process import Worker
+from edgeprof.timing.place import Here
 from edgeprof.timing.ssh import Host
 host = Host("board", sys.executable)
 worker = Worker("edgeprof.backends.ort", place=host)
@@ -442,3 +446,11 @@ def test_a_desk_that_ends_leaves_nothing_on_the_board(number, board):
         os.killpg(desk.pid, number)
         desk.wait(timeout=20)
     assert board.left() == []
+
+
+def test_sensors_and_power_mode_are_the_board_s(host):
+    assert host.power_mode() == Here().power_mode()
+    with closing(host.gauges()) as gauges:  # no Jetson: no sources
+        assert bool(gauges.sources) == Path("/etc/nv_tegra_release").exists()
+    found = host.reading()
+    assert found.used_mib == pytest.approx(read_sysfs().used_mib, rel=0.2)

@@ -421,3 +421,27 @@ def test_the_environment_is_set_before_the_runtime_starts(tmp_path):
     with Worker(DRIVER, {"EDGEPROF_TEST_LAUNCH": "blocking"}) as worker:
         worker.ask({"do": "describe"}, 60)
         assert psutil.Process(worker.pid).environ()["EDGEPROF_TEST_LAUNCH"] == "blocking"
+
+
+def test_others_look_while_a_network_runs_on_and_on(worker, model):
+    looks = []
+    asked = request(model, do="sustain", seconds=0.5, rate_hz=0)
+    found = worker.ask(asked, 60, meanwhile=lambda: looks.append(time.monotonic()), every_s=0.1)
+    assert 3 <= len(looks) <= 5
+    assert looks[-1] - looks[0] < 0.5
+    assert found["runs"] > 100
+    assert 0.5e9 <= found["spent_ns"] < 0.6e9
+    paced = worker.ask({**asked, "rate_hz": 40.0}, 60)
+    assert paced["runs"] == 20
+    assert paced["busy_ns"] < 0.25e9
+    assert 0 < paced["percentiles_ns"]["p50"] <= paced["percentiles_ns"]["max"]
+
+
+def test_a_worker_that_hangs_while_others_look(worker, model):
+    looks = []
+    with pytest.raises(WorkerError, match="no answer"):
+        worker.ask(
+            request(model, do="sustain", seconds=600, rate_hz=0), 1.0, meanwhile=lambda: looks.append(1)
+        )
+    assert looks
+    assert not worker.alive

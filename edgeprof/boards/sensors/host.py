@@ -105,13 +105,22 @@ def between(before: HostReading, after: HostReading) -> Disturbance:
         load_1m=after.load_1m,
         mhz=sum(clocks) / len(clocks) if clocks else None,
         clock_moved_pct=moved,
-        temperature_c=max((*before.temperature_c.values(), *after.temperature_c.values()), default=None),
+        temperature_c=max(
+            (c for c in (hottest_c(before.temperature_c), hottest_c(after.temperature_c)) if c is not None),
+            default=None,
+        ),
         throttle_events=events,
     )
 
 
 def _gap(before: HostReading, after: HostReading) -> float:
     return float((after.total or 0) - (before.total or 0))
+
+
+def hottest_c(zones: Mapping[str, float]) -> float | None:
+    """The highest temperature; None where there is none. A Tegra's power management chip (``PMIC-Die``) says 50 or
+    100 °C whatever it is."""
+    return max((value for name, value in zones.items() if not name.startswith("PMIC")), default=None)
 
 
 def _share(before: int | None, after: int | None, whole: float | None) -> float | None:

@@ -17,6 +17,7 @@ SECTION = re.compile(r"<\s*(POWER_MODEL|PM_CONFIG|[A-Z_]+)\b([^>]*)>")
 ATTRIBUTE = re.compile(r"(\w+)=(\S+)")
 CONFIGURATION = "etc/nvpmodel.conf"
 STATE = "var/lib/nvpmodel/status"
+FILES = (CONFIGURATION, STATE)  # below a root, what tells the present mode
 
 
 @dataclass(frozen=True)
