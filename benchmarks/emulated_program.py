@@ -45,6 +45,9 @@ def jetson_clocks(arguments):
     paths = [
         p for limit in LIMITS for end in ("min_freq", "max_freq") for p in sorted(ROOT.glob(limit + end))
     ]
+    if arguments[:1] == ["--store"] and Path(arguments[1]).exists():
+        print(f"File {arguments[1]} already exists. Can I overwrite it? Y/N:")
+        return 0 if sys.stdin.readline().strip() in ("y", "Y") else 1
     if arguments[:1] == ["--store"]:
         lines = [f"/{path.relative_to(ROOT)}:{path.read_text().strip()}" for path in paths]
         Path(arguments[1]).write_text("\n".join(lines) + "\n")

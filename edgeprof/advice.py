@@ -70,6 +70,10 @@ ADVICE: Mapping[str, Advice] = {
         "the processor throttled itself while a network was measured",
         "cool it, or lower its clock and keep it there",
     ),
+    "unobserved": Advice(
+        "a network that had been timed did not run again while the board's sensors were read: no power, no energy",
+        "telemetry.unobserved in the export says why",
+    ),
     "coverage": Advice(
         "kernel times and latency differ by more than a tenth on networks of 1 ms and more",
         "the breakdown was disturbed: measure again when the machine is quiet",

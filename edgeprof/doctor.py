@@ -20,6 +20,7 @@ from edgeprof.advice import ADVICE
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
+from edgeprof.boards.power import RESTORE, Power
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.gauges import AS_ROOT, open_gauges
 from edgeprof.boards.sensors.host import Disturbance, HostReading, between, hottest_c, read_host
@@ -168,6 +169,7 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("power mode", "ok", f"{mode.name or 'without a name'} (number {mode.number})")
+    yield from _left(root)
     clock = read_gpu_clock(root)
     if clock is None or clock.mhz is None:
         yield Finding("gpu", "missing", "its clock cannot be read: it will not be in the measurements")
@@ -184,6 +186,17 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
         yield Finding("over-current", "warning", f"{told} events since the start", OVERCURRENT)
     elif events:
         yield Finding("over-current", "ok", "no event since the start")
+
+
+def _left(root: Path) -> Iterator[Finding]:
+    """What a sweep that was killed did not put back."""
+    try:
+        was = Power(root).left()
+    except EdgeprofError as error:
+        yield Finding("left", "warning", error.message, error.hint)
+        return
+    if was:
+        yield Finding("left", "warning", f"a sweep that was killed did not put back {was.title()}", RESTORE)
 
 
 def _sources(root: Path) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ class Target:
     place: Place = HERE
     spec: Board | None = None
     power_mode: str | None = None
+    clocks: str | None = None
 
     def case(self, work: Workload, inputs: str = "noise") -> Case:
         """``work`` on this target.
@@ -78,6 +79,7 @@ class Target:
             runtime=self.runtime,
             inputs=inputs,
             power_mode=self.power_mode,
+            clocks=self.clocks,
         )
 
 
@@ -155,12 +157,14 @@ def run_sweep(
     fresh: bool = False,
     tiles: Path | None = None,
     seed: int | None = None,
+    held: bool = False,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> SweepResult:
     """Measure what ``sweeps`` ask for and ``db`` does not have yet.
 
     :param tiles: a folder or picture of real inputs, instead of noise. :param seed: of the order within rounds.
+    :param held: the device is this sweep's alone already (:func:`alone`).
     :raises EdgeprofError: the request is wrong or cannot be met here.
     """
     cases = cases_of(sweeps, target, tiles)
@@ -173,7 +177,8 @@ def run_sweep(
                 "real tiles need networks of one tile size and number of channels", "leave out --tiles"
             )
         images = read_tiles(tiles, *next(iter(sizes)))
-    with _alone(target, say), _gauges(target, say) as gauges, Store(db, create=True) as store:
+    device = nullcontext() if held else alone(target, say)
+    with device, _gauges(target, say) as gauges, Store(db, create=True) as store:
         facts = {
             "machine": target.machine,
             "board": target.board,
@@ -312,7 +317,7 @@ def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(target: Target, say: Callable[[str], None]) -> Iterator[None]:
+def alone(target: Target, say: Callable[[str], None]) -> Iterator[None]:
     """One sweep at a time on a real device."""
     if target.backend.simulated:
         yield

@@ -62,11 +62,13 @@ def options(
 def main() -> None:
     """The ``edgeprof`` command: statuses 0 done, 1 some cases failed, 2 cannot be done as asked, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _terminate)
     sys.exit(run(sys.argv[1:]))
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends edgeprof as Ctrl-C does: in order, with everything kept."""
+    """SIGTERM, and a terminal that is closed, end edgeprof as Ctrl-C does: in order, with everything kept."""
     raise KeyboardInterrupt
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from edgeprof.cli import options as o
 from edgeprof.cli.output import WIDTH, print_json
@@ -12,7 +16,15 @@ MARKS = {"ok": "✓", "warning": "!", "missing": "–"}
 INDENT = 16
 
 
-def doctor(json_: o.Json = False) -> int:
+def doctor(
+    restore: Annotated[
+        bool,
+        typer.Option(
+            "--restore", help="Put power mode and clocks back that a sweep left when it was killed."
+        ),
+    ] = False,
+    json_: o.Json = False,
+) -> int:
     """Tell what this machine can measure, what will disturb it, what is missing, and how to get it.
 
     Example: edgeprof doctor
@@ -21,6 +33,8 @@ def doctor(json_: o.Json = False) -> int:
     from edgeprof.doctor import examine
 
     root = o.root()
+    if restore:
+        return _restore(root, json_)
     findings = examine(root, gpus=gpus_here(root))
     if json_:
         print_json([asdict(finding) for finding in findings])
@@ -38,4 +52,15 @@ def doctor(json_: o.Json = False) -> int:
                     f"→ {finding.remedy}", WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT
                 )
             )
+    return 0
+
+
+def _restore(root: Path, json_: bool) -> int:
+    from edgeprof.boards.power import Power
+
+    was = Power(root).restore()
+    if json_:
+        print_json({"restored": asdict(was) if was else None})
+    else:
+        print(f"put back: power mode {was.title()}" if was else "nothing to put back")
     return 0

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -117,6 +117,27 @@ def root() -> Path:
             f"EDGEPROF_ROOT: there is no folder {found}", "name the root of a board's files, or unset it"
         )
     return found
+
+
+def words(text: str | None) -> list[str]:
+    """``MAXN,15W`` as words.
+
+    :raises SpecError: an empty one.
+    """
+    found = [word.strip() for word in text.split(",")] if text is not None else []
+    if not all(found):
+        raise SpecError(f"{text!r} has an empty name", "separate names by single commas")
+    return found
+
+
+def clocks(text: str | None) -> Literal["max"] | None:
+    """How clocks are held.
+
+    :raises SpecError: in a way that there is not.
+    """
+    if text not in (None, "max"):
+        raise SpecError(f"--clocks {text!r} is not known", "max holds them at the power mode's limits")
+    return "max" if text else None
 
 
 def percent(text: str) -> float:

@@ -17,6 +17,15 @@ def sweep(
     ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    power_mode: Annotated[
+        str | None,
+        typer.Option(
+            help="Power modes of a Jetson, one after another: MAXN,15W. As root; put back afterwards."
+        ),
+    ] = None,
+    clocks: Annotated[
+        str | None, typer.Option(help="max: hold a Jetson's clocks at the mode's limits. As root; put back.")
+    ] = None,
     host: o.HostName = None,
     host_python: o.HostPython = None,
     db: o.Db = Path("edgeprof.db"),
@@ -59,7 +68,10 @@ def sweep(
 
     Example: edgeprof sweep group4 --batch 64 --db g4.db
     """
+    from functools import partial
+
     from edgeprof.backends.base import Stop
+    from edgeprof.modes import in_setting, run_modes, settings
     from edgeprof.sweep import cases_of, estimate_s, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
 
@@ -80,7 +92,9 @@ def sweep(
     stop = Stop(target_ci=o.percent(target_ci))
     budget_s = o.seconds(budget) if budget else None
     with open_target(board, backend, place=o.place(host, host_python)) as target:
-        cases = cases_of(sweeps, target, tiles)
+        wanted = settings(target, o.words(power_mode), o.clocks(clocks)) if power_mode or clocks else []
+        targets = [in_setting(target, setting) for setting in wanted] or [target]
+        cases = [case for there in targets for case in cases_of(sweeps, there, tiles)]
         guess = (
             estimate_s(cases, rounds, stop, target.spec)
             if not target.backend.simulated
@@ -100,7 +114,8 @@ def sweep(
         )
         try:
             with watching("sweep") as watch:
-                result = run_sweep(
+                run = partial(run_modes, wanted=wanted) if wanted else run_sweep
+                result = run(
                     sweeps,
                     db,
                     target,

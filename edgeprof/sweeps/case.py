@@ -44,10 +44,11 @@ class Case(BaseModel):
     backend: str
     runtime: str
     inputs: str = "noise"
+    clocks: str | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Everything that tells this case from another, as plain values."""
-        return self.model_dump(mode="json")
+        """Everything that tells this case from another, as plain values. ``clocks`` is there where they are held."""
+        return self.model_dump(mode="json", exclude=None if self.clocks else {"clocks"})
 
     def key(self) -> str:
         """A short name of the identity: the first 20 hexadecimal digits of its SHA-256."""

@@ -29,7 +29,7 @@ def telemetry(
     case: Case, backend: Backend, gauges: Gauges, total_mw: Total, clock: Callable[[], float] = time.monotonic
 ) -> dict[str, Any]:
     """What the sensors say of one case: just before (``idle_power_mw``), and while it runs. Empty where there are no
-    sensors or it cannot run.
+    sensors; where it did not run, why not (``unobserved``).
 
     Energy is the mean power times the time of the window, over the tiles that ran in it: a run in it may last longer
     than the latency, which is of undisturbed runs.
@@ -49,8 +49,8 @@ def telemetry(
             before = read()
             ran = backend.sustain(case, loaded_s(gauges), 0.0, look, gauges.interval_s)
             after = read()
-    except (WorkerError, BackendError):
-        return {}
+    except (WorkerError, BackendError) as error:
+        return {"unobserved": error.message}
     seen = mean(looks)
     power = total_mw(seen.reading.rails_mw)
     events = [s.reading.throttle_events for s in (before, after) if s.reading.throttle_events is not None]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeprof.boards.detect import Machine, detect_machine, emulated
+from edgeprof.boards.power import Power
 from edgeprof.boards.sensors.gauges import Gauges, open_gauges
 from edgeprof.boards.sensors.host import HostReading, read_host
 from edgeprof.boards.sensors.nvml import gpus_here
@@ -67,6 +68,10 @@ class Place(Starter, Protocol):
         """The power mode that it is in; None where it has none."""
         ...
 
+    def power(self) -> Power:
+        """What sets its power mode and clocks. Raises BoardError where that cannot be done from here."""
+        ...
+
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         """One sweep on a device at a time: a second one says so and waits."""
         ...
@@ -108,6 +113,9 @@ class Here:
     def power_mode(self) -> str | None:
         mode = read_power_mode(self.root)
         return mode.name if mode else None
+
+    def power(self) -> Power:
+        return Power(self.root)
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         return device_lock(device, waiting)

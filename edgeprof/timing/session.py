@@ -217,7 +217,11 @@ class _Session:
             result = replace(
                 result,
                 telemetry={**result.telemetry, **found, "disturbance": noise},
-                warnings=(*result.warnings, *of_machine(replace(seen, throttle_events=sum(events)))),
+                warnings=(
+                    *result.warnings,
+                    *of_machine(replace(seen, throttle_events=sum(events))),
+                    *(["unobserved"] if "unobserved" in found else []),
+                ),
             )
         self._store.add_round(case, result, self.uid)
         self.measuring_s += result.running_s

@@ -19,6 +19,7 @@ from typing import Any
 
 from edgeprof.boards.detect import FILES as MACHINE_FILES
 from edgeprof.boards.detect import Machine, System, detect_machine, physical_cores
+from edgeprof.boards.power import Power
 from edgeprof.boards.sensors.gauges import Gauges
 from edgeprof.boards.sensors.host import FILES as HOST_FILES
 from edgeprof.boards.sensors.host import HostReading, read_host
@@ -172,6 +173,12 @@ class Host:
         with self._copied(POWER_FILES) as root:
             mode = read_power_mode(root)
         return mode.name if mode else None
+
+    def power(self) -> Power:
+        raise BoardError(
+            "the power mode and clocks of a board are not set over ssh",
+            f"ssh -t {self.name} sudo nvpmodel -m NUMBER (and sudo jetson_clocks); the mode is recorded",
+        )
 
     @contextmanager
     def lock(self, device: str, waiting: Callable[[str], None]) -> Iterator[None]:

@@ -103,9 +103,8 @@ def measure(request, loop, driver):
 def sustain(request, loop, driver, answers):
     """One case run on and on: nothing is timed but how often it ran, so that others may look at the board."""
     clock = nanosecond_clock()
-    session = driver.load(
-        request["model"], request["threads"], request["providers"], request["options"], False
-    )
+    setting = (request["threads"], request["providers"], request["options"], request.get("weights"))
+    session = driver.load(request["model"], *(setting + (False,)))
     try:
         session.bind(make_inputs(request, session.shapes(), driver))
         loop.warm_up(session.run, clock, WARM_NS)

@@ -37,6 +37,7 @@ CHANGES: dict[str, Any] = {
     "backend": "ort-cuda",
     "runtime": "1.19.0",
     "inputs": "tiles",
+    "clocks": "max",
 }
 
 KEPT = (  # as the first databases hold it

@@ -76,5 +76,7 @@ def test_a_crash_costs_the_telemetry_alone(backend, case, emulated):
     killer = threading.Timer(0.5, lambda: os.kill(backend._worker.pid, signal.SIGKILL))
     killer.start()
     with closing(open_gauges(emulated("nano"))) as gauges:
-        assert telemetry(case, backend, gauges, lambda rails: None) == {}
+        found = telemetry(case, backend, gauges, lambda rails: None)
+    assert found.keys() == {"unobserved"}
+    assert "SIGKILL" in found["unobserved"]
     assert backend.sustain(case, 0.05, 0.0, lambda: None, 0.1).runs > 10

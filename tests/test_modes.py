@@ -1,0 +1,118 @@
+"""Sweeps over power modes on an emulated Orin Nano: real processes, signals and kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgeprof.boards.power import Power, Was
+from edgeprof.boards.sensors.devfreq import read_gpu_clock
+from edgeprof.boards.sensors.nvpmodel import read_power_mode
+from edgeprof.cli import run
+
+SWEEP = ["sweep", "./tiny.toml", "--board", "jetson", "--backend", "ort-cpu", "--db", "m.db", "--rounds", "1"]
+TINY = "[net]\nconv = 0\nfc = 1\nneurons = 8\nbatch = 2\nthreads = 1\n"
+LONG = TINY + "[vary]\nclasses = [2, 3, 4, 5, 6, 7, 8, 9]\n"
+COMMAND = [sys.executable, "-m", "edgeprof"]
+
+
+@pytest.fixture
+def board(emulated, tmp_path, monkeypatch):
+    root = emulated("orin-nano")
+    monkeypatch.setenv("EDGEPROF_ROOT", str(root))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a lock of its own
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return root
+
+
+def state(root):
+    clock, mode = read_gpu_clock(root), read_power_mode(root)  # whose file is just being written, perhaps
+    return mode and mode.name, clock.min_mhz, clock.max_mhz
+
+
+def exported(capsys):
+    assert run(["export", "--db", "m.db"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_mode_is_a_dimension(board, capsys):
+    before = state(board)
+    command = [*SWEEP, "--power-mode", "15W,7W", "--clocks", "max", "--json"]
+    assert run([*command, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == 2
+    assert run(command) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["measured"] == 2
+    assert "power mode 7W, clocks held" in said.err
+    assert state(board) == before
+    found = exported(capsys)
+    by_mode = {m["case"]["power_mode"]: m for m in found}
+    assert by_mode.keys() == {"15W", "7W"}
+    for mode, mhz in (("15W", 625), ("7W", 408)):
+        assert by_mode[mode]["case"]["clocks"] == "max"
+        assert by_mode[mode]["telemetry"]["gpu_mhz"] == mhz  # as it was while it ran
+        assert by_mode[mode]["telemetry"]["energy_mj_per_tile"] > 0
+        assert by_mode[mode]["ms_per_tile"] > 0
+
+
+def interrupted(board, tmp_path, number):
+    """A sweep that a signal meets while another mode is set: its status and last words."""
+    (tmp_path / "tiny.toml").write_text(LONG)
+    with subprocess.Popen(
+        [*COMMAND, *SWEEP, "--power-mode", "7W", "--clocks", "max"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        deadline = time.monotonic() + 60
+        while state(board) != ("7W", 408, 408):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, number)
+        return process.wait(timeout=60), process.stderr.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_puts_it_back(board, tmp_path, number):
+    before = state(board)
+    status, said = interrupted(board, tmp_path, number)
+    assert status == 130, said
+    assert state(board) == before
+    assert Power(board).left() is None
+
+
+def test_a_kill_is_mended_by_the_doctor(board, tmp_path, capsys):
+    before = state(board)
+    status, _ = interrupted(board, tmp_path, signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    assert state(board) == ("7W", 408, 408)
+    assert Power(board).left() == Was(0, "15W", True)
+    assert run(["doctor", "--restore", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["restored"]["name"] == "15W"
+    assert state(board) == before
+    assert run(["doctor", "--restore"]) == 0
+    assert capsys.readouterr().out == "nothing to put back\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--power-mode", "MAXN"], "this board has no power mode 'MAXN'"),
+        (["--power-mode", "15W,,7W"], "has an empty name"),
+        (["--clocks", "high"], "--clocks 'high' is not known"),
+        (["--power-mode", "7W", "--backend", "simulated:gtx960-theano"], "no power modes to set"),
+    ],
+)
+def test_requests_that_are_wrong(flags, says, board, capsys):
+    assert run([*SWEEP, *flags]) == 2
+    assert says in capsys.readouterr().err
+    assert Power(board).left() is None
