@@ -16,7 +16,7 @@ from edgeprof.timing.measurement import Measurement
 def as_dict(m: Measurement) -> dict[str, Any]:
     """A measurement with every field named by quantity and unit; unknown is None."""
     return {
-        "case": m.case.identity(),
+        "case": {**m.case.identity(), "clocks": m.case.clocks},
         "status": m.status,
         "reason": m.reason or None,
         "latency_ms": m.latency_ms,
