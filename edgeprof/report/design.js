@@ -301,7 +301,7 @@ globalThis.edgeprofDesign ??= (() => {
             part("run-interval").textContent = bounds ? between(bounds) : "";
             part("macs").textContent = now.problem ? "–" : shown(now.macs);
             part("parameters").textContent = now.problem ? "–" : shown(now.parameters);
-            const notice = part("notice");
+            const notice = part("strange");
             notice.hidden = !now.problem && !now.outside.length;
             notice.textContent = now.problem ? `This cannot be: ${now.problem}.`
                 : `Outside what the law has seen: ${strange(now.outside)}.`

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgeprof import __version__
+from edgeprof import __version__, advice
 from edgeprof.fit.emit.javascript import javascript_code
 from edgeprof.fit.emit.recipe import recipe
 from edgeprof.fit.emit.source import about
@@ -34,6 +34,7 @@ GRID = ("conv", "depth", "fc", "neurons")
 FINE = 16  # numbers in an octave of a slider
 COARSE = (4, 2, 1)  # of the grid: the most of these that make at most ...
 FEW = 10  # ... so many values of a knob
+RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")  # how a law writes its family
 SOLE = {"tile": "t", "kernel": "K"}  # knobs that a law of whole networks may leave out, and their variables
 TITLES: Mapping[str, tuple[str, str]] = {
     "conv": ("conv layers", ""),
@@ -78,6 +79,7 @@ def design_section(law: Law, key: str = "design") -> str:
         "key": escape(key),
         "name": escape(law.name),
         "about": escape(law.about),
+        "warnings": "".join(f'<p class="epd-notice">{escape(line)}</p>' for line in _warnings(law)),
         "first": first,
         "more": f'<details><summary>More knobs</summary><div class="epd-set">{more}</div></details>'
         if more
@@ -129,10 +131,11 @@ def knobs(law: Law) -> tuple[Knob, ...]:
 
 
 def grid(law: Law) -> dict[str, tuple[int, ...]]:
-    """The values of :data:`GRID` that the Pareto front combines: round numbers that the law has seen."""
+    """The values of :data:`GRID` that the Pareto front combines: round numbers of the law's family, else of its
+    domain."""
     found = {}
     for knob in GRID:
-        low, high = _ranges(law).get(knob, (1, 4))
+        low, high = _family(law, knob) or _ranges(law).get(knob, (1, 4))
         tried = [round_numbers(low, high, per_octave) for per_octave in COARSE]
         values = next((v for v in tried if len(v) <= FEW), tried[-1])
         found[knob] = values[:: -(-len(values) // FEW)]
@@ -158,6 +161,18 @@ def _ranges(law: Law) -> dict[str, tuple[int, int]]:
         for knob, seen in law.domain.items()
         if knob in TITLES and knob != "padding"
     }
+
+
+def _family(law: Law, knob: str) -> tuple[int, int] | None:
+    """The range of a knob in the networks that a law is meant for, where it tells one inside its domain."""
+    told = law.family.get("knobs")
+    own = told.get(knob) if isinstance(told, Mapping) else None
+    range_ = RANGE.match(own) if isinstance(own, str) else None
+    if range_ is None:
+        return None
+    least, most = _ranges(law).get(knob, (0, 2**30))
+    low, high = max(int(range_[1]), least), min(int(range_[2]), most)
+    return (low, high) if low <= high else None
 
 
 def _knob(law: Law, name: str, start: Any) -> Knob:
@@ -239,6 +254,11 @@ def _control(law: Law, knob: Knob, key: str) -> str:
             f'inputmode="numeric" aria-label="{title}, as a number">'
         )
     return f'<div class="epd-knob">{body}</div>'
+
+
+def _warnings(law: Law) -> list[str]:
+    """What to know of a law before it is trusted."""
+    return advice.summary(advice.ADVICE.keys() & law.warnings)
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeprof.advice import ADVICE
 from edgeprof.errors import SpecError
 from edgeprof.fit.intervals import probabilities, widening
 from edgeprof.fit.law import Law, Prediction, law_json, parse_law, predict_many, read_law
@@ -227,10 +229,10 @@ def test_a_slider_moved_by_keys(opened: Opened) -> None:
     assert (box.get_attribute("value"), slider.get_attribute("aria-valuetext")) == ("21", "21")
     assert part(browser, "speed").text != before
     assert by_id(browser, "along").get_attribute("value") == "depth"
-    assert not part(browser, "notice").is_displayed()
+    assert not part(browser, "strange").is_displayed()
     slider.send_keys("\ue010")  # end
     assert box.get_attribute("value") == "160"
-    assert part(browser, "notice").text.startswith(
+    assert part(browser, "strange").text.startswith(
         "Outside what the law has seen: depth 160 (5–80). The interval is 1.99 times"
     )
 
@@ -460,6 +462,22 @@ def test_the_grid_is_of_a_size_that_a_browser_can_price() -> None:
     values = grid(law)
     assert all(len(own) <= 10 for own in values.values())
     assert values["fc"][0] == 0
+
+
+def test_the_grid_is_of_the_networks_that_a_law_is_meant_for() -> None:
+    datasheet = read_law("datasheet:jetson-nano")
+    assert datasheet.domain["depth"] == (3, 2048)
+    assert grid(datasheet)["depth"] == (6, 8, 12, 16, 24, 32, 48, 64)
+    for family in ({}, {"knobs": 3}, {"knobs": {"depth": "many"}}, {"knobs": {"depth": "900..999"}}):
+        assert grid(changed(law_of("kernels"), family=family)) == grid(law_of("kernels"))
+
+
+def test_warnings_of_the_law_stand_first() -> None:
+    notice = 'class="epd-notice">'
+    text = design_section(read_law("datasheet:jetson-nano"))
+    assert notice + escape(ADVICE["datasheet"].text) in text[: text.index('class="epd-columns"')]
+    unknown = changed(law_of("kernels"), warnings=["unheard-of"])
+    assert design_section(unknown).count(notice) == text.count(notice) - 1
 
 
 def test_laws_that_javascript_cannot_express_are_refused() -> None:
