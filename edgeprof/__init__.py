@@ -38,6 +38,8 @@ _API = {
     "compare_sides": "edgeprof.compare",
     "judged": "edgeprof.gate",
     "design_page": "edgeprof.report.design",
+    "frame": "edgeprof.frames",
+    "kernel_frame": "edgeprof.frames",
 }
 
 __all__ = ["__version__", *_API]

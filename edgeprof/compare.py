@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgeprof.errors import CompareError
-from edgeprof.export import joined
+from edgeprof.export import joined, knobs
 from edgeprof.side import Side, Timed, predicted, read_side
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.ratio import Ratio, Reading, mean_ratio, ratios
@@ -255,26 +255,17 @@ def flat_rows(found: Comparison) -> list[dict[str, Any]]:
     rows = []
     for pair in found.pairs:
         row = pair_row(found, pair)
-        identity = joined("", _identity(found, pair))
-        whole = {
-            "kind": WHOLE,
-            "a_ms": row["a_latency_ms"],
-            "b_ms": row["b_latency_ms"],
-            "a_share": 1.0,
-            "b_share": 1.0,
-        }
-        for part in ({**row, **whole}, *row["kernels"]):
+        case = {name: value for name, value in _identity(found, pair).items() if name != "net"}
+        identity = {**knobs(pair.a.case.net), **joined("", case)}
+        whole = {"a_ms": row["a_latency_ms"], "b_ms": row["b_latency_ms"], "a_share": 1.0, "b_share": 1.0}
+        for part in ({**row, **whole, "kind": WHOLE}, *row["kernels"]):
             low, high = part["interval"] or (None, None)
-            rows.append(
-                {
-                    **identity,
-                    **{name: part[name] for name in COLUMNS},
-                    "speedup_low": low,
-                    "speedup_high": high,
-                    "verdict": part.get("verdict"),
-                }
-            )
-    return rows
+            numbers = {name: part[name] for name in COLUMNS}
+            numbers |= {"speedup_low": low, "speedup_high": high, "verdict": part.get("verdict")}
+            rows.append({**identity, **numbers})
+    of_network = dict.fromkeys(name for row in rows for name in row if name.startswith("net."))
+    names = dict.fromkeys([*of_network, *rows[0]])
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 # --- partners

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from edgeprof.errors import StoreError
+from edgeprof.nets.network import Network
 from edgeprof.timing.measurement import Measurement
 
 
@@ -69,6 +70,19 @@ def joined(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = json.dumps(value) if isinstance(value, list | tuple) else value
     return found
+
+
+def knobs(net: Network) -> dict[str, Any]:
+    """Every knob of a network as ``net.NAME``: one value where all layers are alike, None where there is no layer, else
+    one a layer as a flag has them (``8,16``)."""
+    return {f"net.{name}": _layers(value) for name, value in net.model_dump().items()}
+
+
+def _layers(value: Any) -> Any:
+    if not isinstance(value, tuple):
+        return value
+    alike = len(set(value)) == 1
+    return (value[0] if alike else ",".join(map(str, value))) if value else None
 
 
 def rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:

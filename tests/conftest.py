@@ -91,7 +91,7 @@ def made_rounds(
     found = []
     for i in range(first, first + nets):
         net = net_spec(depth=8 if same_net else 8 + i)
-        case = Case(net=net, batch=i + 1, **{**where, **identity})
+        case = Case(**{**where, "net": net, "batch": i + 1, **identity})
         if i in (failing or {}):
             found.append((case, [Round(number=1, status="failed", reason=failing[i])]))
             continue

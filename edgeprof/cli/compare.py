@@ -197,27 +197,21 @@ def _show_pairs(found: Comparison, top: int) -> None:
 
 def _names(pairs: Sequence[Pair]) -> list[str]:
     """Each network by the knobs that differ, where that is short; else as it is called."""
+    from edgeprof.export import knobs as knobs_of
+
     knobs = [
-        {
-            knob: _layers(value)
-            for knob, value in {**p.a.case.net.model_dump(), "batch": p.a.case.batch}.items()
-        }
+        {**{k.removeprefix("net."): v for k, v in knobs_of(p.a.case.net).items()}, "batch": p.a.case.batch}
         for p in pairs
     ]
-    varied = [knob for knob in knobs[0] if len({own[knob] for own in knobs}) > 1]
+    one_kind = len({tuple(own) for own in knobs}) == 1
+    varied = [k for k in knobs[0] if one_kind and len({own[k] for own in knobs}) > 1]
     found = []
     for pair, own in zip(pairs, knobs, strict=True):
-        parts = [f"{knob} {own[knob]}" if own[knob] else "" for knob in varied]
+        parts = ["" if own[knob] is None else f"{knob} {own[knob]}" for knob in varied]
         name = " ".join(filter(None, parts))
         name = name if 0 < len(name) <= NAME else pair.label
         found.append(name if len(name) <= NAME else f"{name[: NAME - 1]}…")
     return found
-
-
-def _layers(value: Any) -> str:
-    """One value, or that of each layer; once where all are the same."""
-    values = value if isinstance(value, tuple) else (value,)
-    return ",".join(str(v) for v in (values[:1] if len(set(values)) == 1 else values))
 
 
 def _show_kinds(found: Comparison) -> None:

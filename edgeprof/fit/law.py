@@ -188,6 +188,12 @@ class Law(BaseModel):
         half = float(half_widths(self.strata, np.array(latency_ms), level)) * widening
         return latency_ms * math.exp(-half), latency_ms * math.exp(half)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from edgeprof.report.notebook import law_html
+
+        return law_html(self)
+
 
 @dataclass(frozen=True)
 class KernelPrice:

@@ -113,6 +113,12 @@ class Measurement:
         """Throughput."""
         return None if self.latency_ms is None else self.case.batch / self.latency_ms
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from edgeprof.report.notebook import measurement_html
+
+        return measurement_html(self)
+
 
 def measurement(
     case: Case, rounds: Sequence[Round], estimator: Estimator, wanted: int, simulated: bool

@@ -151,3 +151,15 @@ def test_selections_and_refusals(
     assert "Missing argument" in refused("compare", "c.db")[0]
     Path("text.db").write_text("notes, long enough to be looked at" * 20)
     assert "text.db" in refused("compare", "c.db", "text.db")[0]
+
+
+def test_networks_of_the_zoo_among_others(database: Callable[..., None], edgeprof: Run) -> None:
+    for name, seed in (("a.db", 0), ("b.db", 1)):
+        database(name, nets=2, machine=name, seed=seed)
+        database(name, nets=1, machine=name, seed=seed, net={"kind": "zoo", "name": "resnet18"})
+    status, out, _ = edgeprof("compare", "a.db", "b.db")
+    assert status == 0
+    assert "resnet18 · batch 1" in out
+    assert "conv 1×8 k5 · fc 1×1024 · batch 1" in out
+    rows = list(csv.DictReader(io.StringIO(edgeprof("compare", "a.db", "b.db", "--format", "csv")[1])))
+    assert {(row["net.name"], row["net.conv"]) for row in rows} == {("resnet18", ""), ("", "1")}
