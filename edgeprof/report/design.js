@@ -212,8 +212,8 @@ globalThis.edgeprofDesign ??= (() => {
             `wanted: ${shown(target)}`));
     }
 
-    /** An axis of speeds, wide enough for a wanted one that is not further than `times` beyond them. */
-    function reach(values, target, times) {
+    /** A logarithmic axis for these speeds, and for a wanted one that is no more than `times` beyond them. */
+    function axis(values, target, times) {
         let [low, high] = values.length ? [Math.min(...values) / 1.2, Math.max(...values) * 1.2] : [1, 10];
         if (target && target > low / times && target < high * times) {
             low = Math.min(low, target / 1.3);
@@ -227,7 +227,8 @@ globalThis.edgeprofDesign ??= (() => {
         if (one.interval_ms) {
             const clamp = (v) => Math.min(Math.max(v, box.top), box.bottom);
             const [slow, fast] = [...one.interval_ms].reverse().map((ms) => clamp(up(batch / ms)));
-            picture.append(draw("path", {class: "epd-here-bar", d: `M${x} ${slow}V${fast}M${x - 5} ${slow}h10M${x - 5} ${fast}h10`}));
+            const d = `M${x} ${slow}V${fast}M${x - 5} ${slow}h10M${x - 5} ${fast}h10`;
+            picture.append(draw("path", {class: "epd-here-bar", d}));
         }
         const y = up(one.speed);
         picture.append(draw("path", {class: "epd-here", d: `M${x} ${y - 7}l7 7l-7 7l-7 -7z`}));
@@ -320,11 +321,11 @@ globalThis.edgeprofDesign ??= (() => {
             if (!state.target || now.problem) return ["none", ""];
             const wanted = `${shown(state.target)} tiles/ms`;
             const odds = chance(law, now.latency_ms, state.net.batch / state.target, now.widening);
-            if (odds === null) return now.speed >= state.target ? ["yes", `✓ reaches ${wanted}`] : ["no", `✗ misses ${wanted}`];
-            const said = `the chance is ${percent(odds)}`;
+            const said = odds === null ? "" : `: the chance is ${percent(odds)}`;
             if (reaches(law, now.latency_ms, now.widening, state.net.batch, state.target, state.level))
-                return ["yes", `✓ reaches ${wanted}: ${said}`];
-            return odds < 1 - state.level ? ["no", `✗ misses ${wanted}: ${said}`] : ["unsure", `? not sure to reach ${wanted}: ${said}`];
+                return ["yes", `✓ reaches ${wanted}${said}`];
+            return odds < 1 - state.level ? ["no", `✗ misses ${wanted}${said}`]
+                : ["unsure", `? not sure to reach ${wanted}${said}`];
         }
 
         /** Speed along one knob, all others as they are. */
@@ -335,15 +336,17 @@ globalThis.edgeprofDesign ??= (() => {
             const own = every.map((value) => ({value, ...predict(law, {...net, [knob]: value}, state.level)}))
                 .filter((one) => !one.problem);
             const speeds = [...own, ...(now.problem ? [] : [now])].map((one) => one.speed);
-            const y = reach(speeds, state.target, 3);
-            const title = law.titles[knob], said = own.length
-                ? `Speed along ${title}: ${shown(own[0].speed)} tiles/ms at ${own[0].value}, ${shown(own.at(-1).speed)} at ${own.at(-1).value}.`
-                : `No ${title} makes a network.`;
-            const map = frame(part("along"), width, said, {low, high: Math.max(high, low + 1), log: log && low > 0, title}, y);
+            const y = axis(speeds, state.target, 3);
+            const x = {low, high: Math.max(high, low + 1), log: log && low > 0, title: law.titles[knob]};
+            const ends = [own[0], own.at(-1)].map((one) => one && `${shown(one.speed)} tiles/ms at ${one.value}`);
+            const said = own.length ? `Speed along ${x.title}: ${ends.join(", ")}.` : `No ${x.title} makes a network.`;
+            const map = frame(part("along"), width, said, x, y);
             const {picture, box, across, up} = map;
             const spare = (value) => Math.min(Math.max(across(value), box.left), box.right);
-            for (const [from, to] of seen ? [[box.left, spare(seen[0])], [spare(seen[1]), box.right]] : [])
-                if (to - from > 1) picture.prepend(draw("rect", {class: "epd-unseen", x: from, y: box.top, width: to - from, height: box.bottom - box.top}));
+            for (const [from, to] of seen ? [[box.left, spare(seen[0])], [spare(seen[1]), box.right]] : []) {
+                const area = {x: from, y: box.top, width: to - from, height: box.bottom - box.top};
+                if (to - from > 1) picture.prepend(draw("rect", {class: "epd-unseen", ...area}));
+            }
             const held = (speed) => Math.min(Math.max(up(speed), box.top), box.bottom);
             if (law.strata.length && own.length) {
                 const upper = own.map((one) => [across(one.value), held(net.batch / one.interval_ms[0])]);
@@ -355,8 +358,10 @@ globalThis.edgeprofDesign ??= (() => {
             if (own.length < 40) picture.append(draw("path", {class: "epd-points", d: dots(curve)}));
             targetLine(map, state.target, y);
             if (!now.problem) here(map, across(net[knob]), now, net.batch);
-            const told = (one) => `${title} ${one.value}: ${shown(one.speed)} tiles/ms`
-                + (one.interval_ms ? ` (${shown(net.batch / one.interval_ms[1])} – ${shown(net.batch / one.interval_ms[0])})` : "");
+            const told = (one) => {
+                const bounds = one.interval_ms?.map((ms) => shown(net.batch / ms)).reverse();
+                return `${x.title} ${one.value}: ${shown(one.speed)} tiles/ms` + (bounds ? ` (${bounds.join(" – ")})` : "");
+            };
             point(map, part("along-readout"), own.map((one, i) => ({one, x: curve[i][0], y: curve[i][1]})), told,
                 (one) => set({[knob]: one.value}), false);
         }
@@ -367,8 +372,8 @@ globalThis.edgeprofDesign ??= (() => {
             const wanted = (one) => state.target !== null && reaches(law, one.ms, wide, batch, state.target, state.level);
             const fast = found.filter(wanted);
             const all = [...found, ...(now.problem ? [] : [now])], macs = all.map((one) => one.macs);
-            const x = {...reach(macs, null, 1), title: "MACs per tile"};
-            const y = reach(all.map((one) => one.speed), state.target, Infinity);
+            const x = {...axis(macs, null, 1), title: "MACs per tile"};
+            const y = axis(all.map((one) => one.speed), state.target, Infinity);
             const said = `Speed against capacity of ${found.length} networks; ${edge.length} of them are on the Pareto front.`;
             const map = frame(part("pareto"), width, said, x, y);
             const {picture, across, up} = map, place = (one) => [across(one.macs), up(one.speed)];
@@ -461,11 +466,13 @@ globalThis.edgeprofDesign ??= (() => {
             const text = address();
             if (text === followed) return;
             followed = text;
-            history.replaceState(history.state, "", text);
             part("link").href = text;
-            part("said").textContent = now.problem ? `This cannot be: ${now.problem}.`
-                : `${part("speed").textContent} tiles/ms, interval ${part("interval").textContent}. ${part("verdict").textContent}`
-                    + (now.outside.length ? `. Outside what the law has seen: ${strange(now.outside)}` : "");
+            const heard = ["speed", "interval", "verdict", "strange"].map((name) => part(name).textContent);
+            heard[0] += " tiles/ms";
+            part("said").textContent = now.problem ? heard[3] : heard.filter(Boolean).join(". ");
+            try {
+                history.replaceState(history.state, "", text);
+            } catch { /* a frame without an address of its own, as in a notebook */ }
         }
 
         /** Reads the state in the address; false where there is none. */
@@ -504,8 +511,10 @@ globalThis.edgeprofDesign ??= (() => {
                 lead();
                 update();
             });
-            box.addEventListener("change", () => control(knob));
-            box.addEventListener("blur", () => control(knob));
+            box.addEventListener("change", () => {
+                box.value = String(state.net[knob]);
+                control(knob);
+            });
         }
         input("target").addEventListener("input", (event) => {
             state.target = positive(event.target.value);

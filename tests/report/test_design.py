@@ -242,7 +242,9 @@ def test_what_is_shown_is_the_prediction(opened: Opened) -> None:
     box = by_id(browser, "neurons")
     box.send_keys("\ue009a\ue009\ue017")  # all of it deleted
     assert box.get_attribute("aria-invalid") == "true"
-    box.send_keys("1000")
+    box.send_keys("\ue004")  # on to the next field
+    assert (box.get_attribute("value"), box.get_attribute("aria-invalid")) == ("1024", None)
+    box.send_keys("\ue009a\ue0091000")
     assert box.get_attribute("aria-invalid") is None
     net = {knob.name: knob.start for knob in knobs(law_of("kernels"))} | {"neurons": 1000}
     batch = net.pop("batch")
