@@ -97,7 +97,7 @@ def summary(codes: Iterable[str]) -> list[str]:
     counted = Counter(codes)
     lines = []
     for code, count in counted.most_common():
-        advice = ADVICE[code]
+        advice = ADVICE.get(code, Advice(f"warning '{code}'", "a newer edgeprof may know what it means"))
         cases = f" ({count} cases)" if count > 1 else ""
         lines.append(f"{advice.text}{cases} · {advice.remedy}")
     return lines
