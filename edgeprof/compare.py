@@ -6,12 +6,15 @@ the number of threads. A speed-up is the time of A over the time of B: above 1, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 from edgeprof.errors import CompareError
 from edgeprof.export import joined, knobs
+from edgeprof.fit.law import Law
 from edgeprof.side import Side, Timed, predicted, read_side
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.ratio import Ratio, Reading, mean_ratio, ratios
@@ -155,8 +158,10 @@ def compare_sides(a: Side | str, b: Side | str, level: float = LEVEL) -> Compari
         differ=differ,
         matched=by,
         pairs=tuple(sorted(pairs, key=lambda p: _sureness(p, level), reverse=True)),
-        speedup=mean_ratio([p.ratio for p in pairs], [p.a.case.net for p in pairs]),
-        kinds=_over_pairs(pairs),
+        speedup=_with_error(
+            mean_ratio([p.ratio for p in pairs], [p.a.case.net for p in pairs]), a.law or b.law
+        ),
+        kinds=_over_pairs(pairs, told=bool(a.law or b.law)),
         only_a=tuple(x.case for x, _ in alone if x and x.latency),
         only_b=tuple(y.case for _, y in alone if y and y.latency),
         failed=(
@@ -354,26 +359,37 @@ def _ratios(readings: Sequence[tuple[Reading | None, Reading | None]]) -> list[R
     return [found.get(i) for i in range(len(readings))]
 
 
+def _with_error(mean: Ratio, law: Law | None) -> Ratio:
+    """A mean with what a law's predictions have in common, which no number of them averages out: its mean error on
+    networks held out. Without such errors its variance is not known."""
+    if law is None:
+        return mean
+    errors = [error for _, error in law.conformal]
+    return replace(mean, variance=mean.variance + fmean(errors) ** 2 if errors else math.nan)
+
+
 def _sureness(pair: Pair, level: float) -> tuple[float, float]:
     """How large a difference surely is, then how large it seems."""
     low, high = pair.ratio.interval(level) or (0.0, float("inf"))
     return max(low, 1 / high, 1.0), abs(pair.ratio.log)
 
 
-def _over_pairs(pairs: Sequence[Pair]) -> tuple[KindRatio, ...]:
-    """Every kind by its share of the time, and last what kernels leave of the latency."""
+def _over_pairs(pairs: Sequence[Pair], told: bool) -> tuple[KindRatio, ...]:
+    """Every kind by its share of the time, and last what kernels leave of the latency. Where a law has ``told`` the
+    times of a side, how far it is off for a kind is not known."""
     found = []
     by_kind = [{part.kind: part for part in pair.parts} for pair in pairs]
     for kind in dict.fromkeys(kind for parts in by_kind for kind in parts):
         parts = [of.get(kind, Part(kind, None, None, None)) for of in by_kind]
         known = [(p.a.case.net, part.ratio) for p, part in zip(pairs, parts, strict=True) if part.ratio]
         networks = [net for net, _ in known]
+        ratio = mean_ratio([ratio for _, ratio in known], networks) if known else None
         found.append(
             KindRatio(
                 kind=kind,
                 a_share=_share([(p.a, part.a_ms) for p, part in zip(pairs, parts, strict=True)]),
                 b_share=_share([(p.b, part.b_ms) for p, part in zip(pairs, parts, strict=True)]),
-                ratio=mean_ratio([ratio for _, ratio in known], networks) if known else None,
+                ratio=replace(ratio, variance=math.nan) if ratio and told else ratio,
                 cases=len(known),
                 networks=len(set(networks)),
             )
@@ -400,7 +416,7 @@ def _notes(a: Side, b: Side, pairs: Sequence[Pair]) -> tuple[str, ...]:
         if side.law and side.simulated:
             found.append(f"law {side.law.name} is of simulated measurements")
         if side.law and not side.law.conformal:
-            found.append(f"law {side.law.name} has no errors to judge by: no network's interval is known")
+            found.append(f"law {side.law.name} has no errors to judge by: no interval is known")
     if a.estimators and b.estimators and a.estimators != b.estimators:
         found.append(f"A is estimated by {', '.join(a.estimators)}, B by {', '.join(b.estimators)}")
     count = sum(p.same for p in pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeprof.backends.base import Stop
@@ -264,6 +265,8 @@ def test_a_law_predicts_the_other_side(made):
     assert "A is measured, B is predicted" in found.notes
     assert any("no errors to judge by" in note for note in found.notes)
     assert all(p.ratio.interval(0.95) is None for p in found.pairs)
+    assert found.speedup.interval(0.95) is None
+    assert found.verdict(found.speedup) == "unclear"
     back = compare_sides("gtx960-theano", a)
     assert back.speedup.speedup == pytest.approx(1 / found.speedup.speedup)
 
@@ -277,6 +280,8 @@ def test_a_law_with_errors_gives_intervals(made, tmp_path):
     pair = found.pairs[0]
     low, high = pair.ratio.interval(0.9)
     assert math.log(high / low) / 2 > pair.b.latency.half_width > 0.03
+    assert all(kind.ratio is None or kind.ratio.interval(0.9) is None for kind in found.kinds)
+    assert found.speedup.variance > np.mean([error for _, error in errors]) ** 2
     narrow = compare_sides(a, "law.json", 0.5).pairs[0].b.latency.half_width
     assert narrow < pair.b.latency.half_width
 
