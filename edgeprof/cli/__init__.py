@@ -12,7 +12,19 @@ import typer
 from typer.exceptions import TyperException
 
 from edgeprof import __version__
-from edgeprof.cli import catalogue, compare, doctor, export, fit, merge, predict, query, sweep, validate
+from edgeprof.cli import (
+    catalogue,
+    compare,
+    doctor,
+    export,
+    fit,
+    merge,
+    predict,
+    query,
+    report,
+    sweep,
+    validate,
+)
 from edgeprof.errors import EdgeprofError
 
 INTERRUPTED = 130
@@ -32,6 +44,7 @@ for verb in (
     query.query,
     validate.validate,
     compare.compare,
+    report.report,
     doctor.doctor,
     export.export,
     merge.merge,

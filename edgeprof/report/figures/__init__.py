@@ -1,0 +1,40 @@
+"""The figures of a report: functions from measurements and laws to :class:`edgeprof.report.figure.Figure`.
+
+Each gives None, or no figure, where the data for it are missing.
+"""
+
+from __future__ import annotations
+
+from edgeprof.report.figures.accuracy import held_out_errors, measured_against_predicted, residuals, shares
+from edgeprof.report.figures.disturbance import coverage, round_spread, tails
+from edgeprof.report.figures.drift import drift
+from edgeprof.report.figures.energy import energy, power
+from edgeprof.report.figures.kernels import kernel_shares, kernel_speed
+from edgeprof.report.figures.ratios import grid_ratio, kernel_ratio, kernel_ratios, network_ratios
+from edgeprof.report.figures.roofline import roofline
+from edgeprof.report.figures.speed import every_network, throughput
+from edgeprof.report.figures.steps import step_gains, step_times
+
+__all__ = [
+    "coverage",
+    "drift",
+    "energy",
+    "every_network",
+    "grid_ratio",
+    "held_out_errors",
+    "kernel_ratio",
+    "kernel_ratios",
+    "kernel_shares",
+    "kernel_speed",
+    "measured_against_predicted",
+    "network_ratios",
+    "power",
+    "residuals",
+    "roofline",
+    "round_spread",
+    "shares",
+    "step_gains",
+    "step_times",
+    "tails",
+    "throughput",
+]

@@ -1,0 +1,76 @@
+"""Energy: what a tile costs, and the power drawn, where a board has sensors for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeprof.nets.operators import total_macs
+from edgeprof.report.figure import Figure, Series, amounts_axis, log_axis
+from edgeprof.report.settings import Setting
+from edgeprof.timing.measurement import Measurement
+
+
+def energy(settings: Sequence[Setting]) -> Figure | None:
+    """Energy per tile (mJ) against the multiply-accumulates of a tile."""
+    return _sensed(
+        settings,
+        "energy_mj_per_tile",
+        lambda m: total_macs(m.case.net, m.case.batch) / m.case.batch,
+        key="energy",
+        title="Energy of a tile against its work",
+        across="multiply-accumulates per tile",
+        up="energy (mJ/tile)",
+    )
+
+
+def power(settings: Sequence[Setting]) -> Figure | None:
+    """Power (mW) against the speed in tiles per ms."""
+    return _sensed(
+        settings,
+        "power_mw",
+        lambda m: m.tiles_per_ms or 0.0,
+        key="power",
+        title="Power against speed",
+        across="tiles/ms",
+        up="power (mW)",
+    )
+
+
+def _sensed(
+    settings: Sequence[Setting],
+    name: str,
+    across_of: Callable[[Measurement], float],
+    *,
+    key: str,
+    title: str,
+    across: str,
+    up: str,
+) -> Figure | None:
+    series = []
+    for setting in settings:
+        rows = [
+            (across_of(m), float(value), m)
+            for m in setting.measurements
+            if isinstance(value := m.telemetry.get(name), int | float) and value > 0
+        ]
+        rows = sorted((row for row in rows if row[0] > 0), key=lambda row: row[0])
+        if rows:
+            series.append(
+                Series(
+                    name=setting.label,
+                    x=tuple(x for x, *_ in rows),
+                    y=tuple(y for _, y, _ in rows),
+                    notes=tuple(m.case.label() for *_, m in rows),
+                )
+            )
+    if not series:
+        return None
+    return Figure(
+        key=key,
+        title=title,
+        caption="As the board's own sensors tell, of the round that the latency is from.",
+        x=log_axis(across, [v for s in series for v in s.x]),
+        y=amounts_axis(up, [v for s in series for v in s.y]),
+        series=tuple(series),
+        legend="setting" if len(series) > 1 else "",
+    )

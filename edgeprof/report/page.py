@@ -1,0 +1,178 @@
+"""Page: a report as one HTML file that needs no other file and no network. Everything that comes from a database or a
+law is escaped; the page's policy forbids the browser to fetch anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from edgeprof import __version__
+from edgeprof.errors import BackendError, SpecError
+from edgeprof.report.contents import Report
+from edgeprof.report.figure import Figure, Section, Table
+from edgeprof.report.interactive import as_json, plotly_figure, table_rows
+
+BAR_REM = 1.7  # height of a bar with what is around it
+MISSING = "What is missing"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+def page(report: Report) -> str:
+    """The HTML of a report.
+
+    :raises BackendError: plotly is missing.
+    """
+    plots = {figure.key: plotly_figure(figure) for figure in report.figures}
+    parts = {
+        "title": escape(report.title),
+        "version": escape(__version__),
+        "policy": escape(POLICY),
+        "style": _file("page.css"),
+        "facts": "".join(
+            f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in report.facts
+        ),
+        "nav": "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in _contents(report)),
+        "sections": "\n".join([*_design(report), *map(_section, report.sections), *_missing(report)]),
+        "plotly": _plotly_js(),
+        "figures": as_json(plots),
+        "script": _file("page.js"),
+    }
+    return re.sub(r"\$(\w+)", lambda found: parts[found[1]], PAGE)
+
+
+def write_page(report: Report, path: Path) -> int:
+    """Write the HTML of a report, whole or not at all; its size in bytes.
+
+    :raises BackendError: plotly is missing. :raises SpecError: the file cannot be written.
+    """
+    data = page(report).encode()
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SpecError(f"cannot write {path}: {error.strerror}", "give another file with --out") from None
+    return len(data)
+
+
+def _contents(report: Report) -> Iterator[tuple[str, str]]:
+    for section in report.sections:
+        yield section.key, section.title
+    if report.missing:
+        yield "missing", MISSING
+
+
+def _design(report: Report) -> list[str]:
+    """What a law's own page adds. It has no place yet."""
+    return []
+
+
+def _missing(report: Report) -> Iterator[str]:
+    if report.missing:
+        lines = "".join(f"<li>{escape(text)}</li>" for text in report.missing)
+        yield f'<section id="missing"><h2>{MISSING}</h2><ul>{lines}</ul></section>'
+
+
+def _section(section: Section) -> str:
+    parts = [f'<section id="{section.key}" aria-labelledby="{section.key}-title">']
+    parts.append(f'<h2 id="{section.key}-title">{escape(section.title)}</h2>')
+    parts += [f"<p>{escape(text)}</p>" for text in section.text]
+    parts += [_listing(title, text, shown=i == 0) for i, (title, text) in enumerate(section.listings)]
+    parts += [f'<div class="table">{_table(table)}</div>' for table in section.tables]
+    if section.figures:
+        parts += ['<div class="figures">', *(_figure(figure) for figure in section.figures), "</div>"]
+    return "\n".join([*parts, "</section>"])
+
+
+def _figure(figure: Figure) -> str:
+    columns, rows = table_rows(figure)
+    key, title = figure.key, escape(figure.title)
+    numeric = tuple(all(_is_number(row[i]) for row in rows) for i in range(len(columns)))
+    flat = figure.y.categories
+    size = (
+        f' bars" style="height: {6 + BAR_REM * len(flat) * max(len(figure.series), 1):.1f}rem' if flat else ""
+    )
+    return f"""\
+<figure id="{key}" aria-labelledby="{key}-title">
+<h3 id="{key}-title">{title}</h3>
+<div class="plot{size}" data-figure="{key}" role="img" aria-label="{title}. {escape(figure.caption)}"></div>
+<figcaption><p>{escape(figure.caption)}</p></figcaption>
+<details><summary>Data of this figure ({len(rows):,} rows)</summary>
+<div class="scroll" tabindex="0" role="region" aria-label="Data: {title}">
+{_table(Table(figure.title, columns, tuple(rows), numeric), caption=False)}</div></details>
+</figure>"""
+
+
+def _table(table: Table, caption: bool = True) -> str:
+    numeric = table.numeric or (False,) * len(table.columns)
+    kinds = [' class="number"' if n else "" for n in numeric]
+    head = "".join(f'<th scope="col"{k}>{escape(c)}</th>' for k, c in zip(kinds, table.columns, strict=True))
+    body = "\n".join(
+        f"<tr>{''.join(f'<td{k}>{escape(cell)}</td>' for k, cell in zip(kinds, row, strict=True))}</tr>"
+        for row in table.rows
+    )
+    title = f"<caption>{escape(table.title)}</caption>" if caption else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+
+
+def _listing(title: str, text: str, shown: bool) -> str:
+    return (
+        f"<details{' open' * shown}><summary>{escape(title)}</summary>"
+        f'<pre tabindex="0" role="region" aria-label="{escape(title)}">{escape(text)}</pre></details>'
+    )
+
+
+def _is_number(text: str) -> bool:
+    return not text or text == "–" or text.replace(",", "").replace("−", "-").lstrip("+-")[:1].isdigit()
+
+
+def _plotly_js() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise BackendError("the page of a report needs plotly", "pip install 'edgeprof[report]'") from None
+    return str(get_plotlyjs())
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="$policy">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="edgeprof $version">
+<link rel="icon" href="data:,">
+<title>$title: edgeprof report</title>
+<style>
+$style</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the report</a>
+<header>
+<div class="head"><h1>$title</h1><button type="button" id="theme" hidden></button></div>
+<dl class="facts">$facts</dl>
+<nav aria-label="Contents"><ul>$nav</ul></nav>
+<noscript><p>Figures need JavaScript; the tables of their data do not.</p></noscript>
+</header>
+<main id="main">
+$sections
+</main>
+<footer><p class="faint">edgeprof $version</p></footer>
+<script>$plotly</script>
+<script type="application/json" id="figures">$figures</script>
+<script>
+$script</script>
+</body>
+</html>
+"""
