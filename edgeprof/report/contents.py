@@ -120,8 +120,15 @@ def _speed(settings: Sequence[Setting]) -> Section:
             "No figure against two variables: no networks differ in two variables alone. "
             "Measure a grid: edgeprof sweep group1 group2 group3 group4."
         )
-    every = [f.every_network(settings)] if settings else []
-    return Section("speed", "Speed", figures=(*found, *every), missing=(*missing, *_left_out(settings)))
+    every = f.every_network(settings)
+    if every is None:
+        missing.append("No speed against work: of no network measured are the operators known.")
+    return Section(
+        "speed",
+        "Speed",
+        figures=(*found, *([every] if every else [])),
+        missing=(*missing, *_left_out(settings)),
+    )
 
 
 def _kernels(settings: Sequence[Setting]) -> Section:
@@ -378,8 +385,8 @@ def _called(table: Table, where: str) -> Table:
 
 
 def _unique(sections: Sequence[Section]) -> tuple[Section, ...]:
-    """The sections with keys of figures that differ."""
-    seen: dict[str, int] = {}
+    """The sections with keys that differ, of figures and sections."""
+    seen = {section.key: 1 for section in sections}
 
     def renamed(figure: Figure) -> Figure:
         seen[figure.key] = seen.get(figure.key, 0) + 1

@@ -11,6 +11,7 @@ from typing import Literal
 
 Mark = Literal["line", "points", "curve", "dashed", "bars"]
 MOST_TICKS = 10
+LONGEST = 44  # letters of a name in a figure
 FEW = 20  # values of a variable that may be given by factors; more are given by steps
 WIDE = 200.0  # greatest over least value from which on an axis of values above zero is logarithmic
 
@@ -155,6 +156,11 @@ def shown(value: float) -> str:
         text = f"{value:,.{digits}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return f"{value:.3e}"
+
+
+def short(text: str) -> str:
+    """A name that fits beside an axis or in a legend."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _unevenness(values: Sequence[float]) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from edgeprof.nets.spec import PER_CONV, PER_FC
-from edgeprof.sweeps.case import Case
+from edgeprof.nets.spec import PER_CONV, PER_FC, NetSpec
 from edgeprof.timing.measurement import Measurement
 
 WORDS: Mapping[str, str] = {
@@ -68,19 +68,25 @@ def plain(knob: str) -> str:
     return WORDS[knob].partition(" (")[0]
 
 
-def knobs(case: Case) -> dict[str, Any]:
-    """The variables of a case: one value for what all layers share, a tuple where they differ, None without layers."""
-    found: dict[str, Any] = case.net.model_dump()
+def knobs(net: NetSpec, batch: int) -> dict[str, Any]:
+    """The variables of a network of the family at a batch: one value for what all layers share, a tuple where they
+    differ, None without layers."""
+    found: dict[str, Any] = net.model_dump()
     for name in (*PER_CONV, *PER_FC):
         values = tuple(found[name])
         found[name] = (values[0] if len(set(values)) == 1 else values) if values else None
-    return {**found, "batch": case.batch}
+    return {**found, "batch": batch}
 
 
 def grids_of(measurements: Sequence[Measurement]) -> tuple[Grid, ...]:
-    """The grids among measurements of one setting, in the order first measured: those of two variables, and those of
-    one that lie in none of these. For each pair of variables the largest; a grid has :data:`LEAST_FULL` of its cells."""
-    table = [(knobs(m.case), m) for m in measurements if m.latency_ms is not None]
+    """The grids among measurements of one setting, in the order measured: those of two variables, and those of
+    one that lie in none of these. For each pair of variables the largest; a grid has :data:`LEAST_FULL` of its
+    cells."""
+    table = [
+        (knobs(m.case.net, m.case.batch), m)
+        for m in measurements
+        if m.latency_ms is not None and isinstance(m.case.net, NetSpec)
+    ]
     varied = [
         name
         for name in WORDS
@@ -91,7 +97,7 @@ def grids_of(measurements: Sequence[Measurement]) -> tuple[Grid, ...]:
     left = [(row, m) for row, m in table if id(m) not in covered]
     found += [grid for name in varied for grid in _slices(left, (name,))]
     place = {id(m): i for i, (_, m) in enumerate(table)}
-    return tuple(sorted(found, key=lambda grid: min(place[id(m)] for m in grid.cells.values())))
+    return tuple(sorted(found, key=lambda g: sum(place[id(m)] for m in g.cells.values()) / len(g.cells)))
 
 
 def _slices(table: Sequence[tuple[dict[str, Any], Measurement]], names: tuple[str, ...]) -> Iterator[Grid]:
@@ -102,8 +108,9 @@ def _slices(table: Sequence[tuple[dict[str, Any], Measurement]], names: tuple[st
         if all(isinstance(row[name], int) for name in names):
             own = groups.setdefault(tuple(row[name] for name in rest), {})
             own.setdefault(tuple(row[name] for name in names), m)
+    pruned = ((fixed, _pruned(cells)) for fixed, cells in groups.items())
     good = sorted(
-        ((fixed, cells) for fixed, cells in groups.items() if _is_grid(cells)), key=lambda one: -len(one[1])
+        ((fixed, cells) for fixed, cells in pruned if _is_grid(cells)), key=lambda one: -len(one[1])
     )
     for fixed, cells in good[:MOST_SLICES]:
         across, along = _roles(names, cells)
@@ -119,8 +126,24 @@ def _slices(table: Sequence[tuple[dict[str, Any], Measurement]], names: tuple[st
         )
 
 
+def _pruned(cells: dict[tuple[Any, ...], Measurement]) -> dict[tuple[Any, ...], Measurement]:
+    """Without cells that are alone in their row or column: two lines that cross are no grid."""
+    while True:
+        counts = [Counter(column) for column in zip(*cells, strict=True)]
+        kept = {
+            k: m
+            for k, m in cells.items()
+            if len(k) == 1 or all(c[v] > 1 for c, v in zip(counts, k, strict=True))
+        }
+        if len(kept) == len(cells):
+            return kept
+        cells = kept
+
+
 def _is_grid(cells: Iterable[tuple[Any, ...]]) -> bool:
     kept = list(cells)
+    if not kept:
+        return False
     values = [len(set(column)) for column in zip(*kept, strict=True)]
     if len(values) == 1:
         return values[0] >= LEAST_VALUES

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from edgeprof.report.figure import Axis, Figure, Guide, Series, shown
+from edgeprof.report.figure import Axis, Figure, Guide, Series, short, shown
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "triangle-down", "cross", "hexagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -36,7 +36,7 @@ def _trace(series: Series, figure: Figure, number: int, flat: bool) -> dict[str,
         return _bars(series, figure, flat)
     trace: dict[str, Any] = {
         "type": "scatter",
-        "name": _text(series.name),
+        "name": _text(short(series.name)),
         "x": _numbers(series.x),
         "y": _numbers(series.y),
         "mode": _mode(series),
@@ -72,18 +72,19 @@ def _bars(series: Series, figure: Figure, flat: bool) -> dict[str, Any]:
     named = figure.y if flat else figure.x
     place, value = (series.y, series.x) if flat else (series.x, series.y)
     across, up = ("y", "x") if flat else ("x", "y")
+    names = [named.categories[int(i)] for i in place]
+    notes = series.notes or ("",) * len(place)
     trace: dict[str, Any] = {
         "type": "bar",
-        "name": _text(series.name),
-        across: [_text(named.categories[int(i)]) for i in place],
+        "name": _text(short(series.name)),
+        across: list(place),
         up: _numbers(value),
         "orientation": "h" if flat else "v",
         "meta": "series",
-        "hovertemplate": f"%{{{across}}}: %{{{up}{NUMBER}}}" + ("<br>%{text}" if series.notes else ""),
+        "text": [_text(": ".join(filter(None, parts))) for parts in zip(names, notes, strict=True)],
+        "textposition": "none",
+        "hovertemplate": f"%{{text}}<br>{_bare((figure.x if flat else figure.y).title)}: %{{{up}{NUMBER}}}",
     }
-    if series.notes:
-        trace["text"] = [_text(note) for note in series.notes]
-        trace["textposition"] = "none"
     return trace
 
 
@@ -118,7 +119,14 @@ def guide_ends(guide: Guide, figure: Figure) -> tuple[tuple[float, float], tuple
 def _axis(axis: Axis) -> dict[str, Any]:
     found: dict[str, Any] = {"title": {"text": _text(axis.title)}, "automargin": True}
     if axis.categories:
-        return {**found, "type": "category", "categoryarray": [_text(c) for c in axis.categories]}
+        names = [_text(short(name)) for name in axis.categories]
+        return {
+            **found,
+            "type": "linear",
+            "tickvals": list(range(len(names))),
+            "ticktext": names,
+            "showgrid": False,
+        }
     found["type"] = "log" if axis.log else "linear"
     if axis.ticks:
         found |= {"tickvals": list(axis.ticks), "ticktext": [tick_text(v) for v in axis.ticks]}

@@ -55,7 +55,7 @@
             },
             paper_bgcolor: theme.paper, plot_bgcolor: theme.paper,
             hoverlabel: {align: "left"},
-            margin: {l: 50, r: 12, t: narrow ? 12 : 30, b: 40},
+            margin: {l: 50, r: 12, t: narrow ? 12 : 40, b: 40},
             dragmode: coarse ? false : "zoom",
         }, {
             responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover",

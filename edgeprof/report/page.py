@@ -9,7 +9,8 @@ from html import escape
 from pathlib import Path
 
 from edgeprof import __version__
-from edgeprof.errors import BackendError, SpecError
+from edgeprof.errors import BackendError
+from edgeprof.files import write_whole
 from edgeprof.report.contents import Report
 from edgeprof.report.figure import Figure, Section, Table
 from edgeprof.report.interactive import as_json, plotly_figure, table_rows
@@ -37,12 +38,12 @@ def page(report: Report) -> str:
             f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in report.facts
         ),
         "nav": "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in _contents(report)),
-        "sections": "\n".join([*_design(report), *map(_section, report.sections), *_missing(report)]),
+        "sections": "\n".join([*map(_section, report.sections), *_missing(report)]),
         "plotly": _plotly_js(),
         "figures": as_json(plots),
         "script": _file("page.js"),
     }
-    return re.sub(r"\$(\w+)", lambda found: parts[found[1]], PAGE)
+    return re.sub(r"\$(\w+)", lambda found: parts[found[1]], _file("page.html"))
 
 
 def write_page(report: Report, path: Path) -> int:
@@ -50,14 +51,8 @@ def write_page(report: Report, path: Path) -> int:
 
     :raises BackendError: plotly is missing. :raises SpecError: the file cannot be written.
     """
-    data = page(report).encode()
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SpecError(f"cannot write {path}: {error.strerror}", "give another file with --out") from None
+    data = page(report).encode("utf-8", "replace")
+    write_whole(path, data)
     return len(data)
 
 
@@ -66,11 +61,6 @@ def _contents(report: Report) -> Iterator[tuple[str, str]]:
         yield section.key, section.title
     if report.missing:
         yield "missing", MISSING
-
-
-def _design(report: Report) -> list[str]:
-    """What a law's own page adds. It has no place yet."""
-    return []
 
 
 def _missing(report: Report) -> Iterator[str]:
@@ -84,7 +74,7 @@ def _section(section: Section) -> str:
     parts.append(f'<h2 id="{section.key}-title">{escape(section.title)}</h2>')
     parts += [f"<p>{escape(text)}</p>" for text in section.text]
     parts += [_listing(title, text, shown=i == 0) for i, (title, text) in enumerate(section.listings)]
-    parts += [f'<div class="table">{_table(table)}</div>' for table in section.tables]
+    parts += [_scrolled(table.title, _table(table)) for table in section.tables]
     if section.figures:
         parts += ['<div class="figures">', *(_figure(figure) for figure in section.figures), "</div>"]
     return "\n".join([*parts, "</section>"])
@@ -104,12 +94,16 @@ def _figure(figure: Figure) -> str:
 <div class="plot{size}" data-figure="{key}" role="img" aria-label="{title}. {escape(figure.caption)}"></div>
 <figcaption><p>{escape(figure.caption)}</p></figcaption>
 <details><summary>Data of this figure ({len(rows):,} rows)</summary>
-<div class="scroll" tabindex="0" role="region" aria-label="Data: {title}">
-{_table(Table(figure.title, columns, tuple(rows), numeric), caption=False)}</div></details>
+{_scrolled(f"Data: {figure.title}", _table(Table("", columns, tuple(rows), numeric)))}</details>
 </figure>"""
 
 
-def _table(table: Table, caption: bool = True) -> str:
+def _scrolled(title: str, table: str) -> str:
+    """A table that scrolls by itself where it is too large, by keys too."""
+    return f'<div class="table" tabindex="0" role="region" aria-label="{escape(title)}">{table}</div>'
+
+
+def _table(table: Table) -> str:
     numeric = table.numeric or (False,) * len(table.columns)
     kinds = [' class="number"' if n else "" for n in numeric]
     head = "".join(f'<th scope="col"{k}>{escape(c)}</th>' for k, c in zip(kinds, table.columns, strict=True))
@@ -117,7 +111,7 @@ def _table(table: Table, caption: bool = True) -> str:
         f"<tr>{''.join(f'<td{k}>{escape(cell)}</td>' for k, cell in zip(kinds, row, strict=True))}</tr>"
         for row in table.rows
     )
-    title = f"<caption>{escape(table.title)}</caption>" if caption else ""
+    title = f"<caption>{escape(table.title)}</caption>" if table.title else ""
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
 
 
@@ -142,37 +136,3 @@ def _plotly_js() -> str:
 
 def _file(name: str) -> str:
     return Path(__file__).with_name(name).read_text("utf-8")
-
-
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="edgeprof $version">
-<link rel="icon" href="data:,">
-<title>$title: edgeprof report</title>
-<style>
-$style</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the report</a>
-<header>
-<div class="head"><h1>$title</h1><button type="button" id="theme" hidden></button></div>
-<dl class="facts">$facts</dl>
-<nav aria-label="Contents"><ul>$nav</ul></nav>
-<noscript><p>Figures need JavaScript; the tables of their data do not.</p></noscript>
-</header>
-<main id="main">
-$sections
-</main>
-<footer><p class="faint">edgeprof $version</p></footer>
-<script>$plotly</script>
-<script type="application/json" id="figures">$figures</script>
-<script>
-$script</script>
-</body>
-</html>
-"""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import BackendError, SpecError
-from edgeprof.report.figure import Axis, Figure, Series
+from edgeprof.report.figure import Axis, Figure, Series, short
 from edgeprof.report.interactive import MANY, guide_ends, tick_text
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def write_figures(figures: Sequence[Figure], folder: Path, format_: str) -> tupl
     """
     if format_ not in FORMATS:
         raise SpecError(f"a figure cannot be written as '{format_}'", f"use one of {', '.join(FORMATS)}")
+    _matplotlib()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(_written(figure, folder / f"{figure.key}.{format_}") for figure in figures)
@@ -58,11 +59,9 @@ def draw(figure: Figure) -> Any:
 
     :raises BackendError: matplotlib is missing.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise BackendError("pictures need matplotlib", "pip install 'edgeprof[report]'") from None
+    matplotlib = _matplotlib()
+    from matplotlib.figure import Figure as Canvas
+
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=SIZE_IN, layout="constrained")
         axes = canvas.add_subplot()
@@ -85,10 +84,16 @@ def draw(figure: Figure) -> Any:
         return canvas
 
 
-def _written(figure: Figure, path: Path) -> Path:
-    import matplotlib
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise BackendError("pictures need matplotlib", "pip install 'edgeprof[report]'") from None
+    return matplotlib
 
-    canvas = draw(figure)
+
+def _written(figure: Figure, path: Path) -> Path:
+    matplotlib, canvas = _matplotlib(), draw(figure)
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[path.suffix[1:]]
     with matplotlib.rc_context(STYLE):
         canvas.savefig(path, dpi=DPI, metadata={"Title": figure.title, **undated})
@@ -121,7 +126,7 @@ def _draw(axes: Axes, series: Series, figure: Figure, number: int) -> None:
     axes.plot(
         series.x,
         series.y,
-        label=series.name,
+        label=short(series.name),
         color=colour,
         marker=symbol if points else "",
         markersize=2.5 if many else 4,
@@ -137,16 +142,18 @@ def _bars(axes: Axes, series: Series, figure: Figure, number: int, colour: str) 
     shift = (number + 0.5) * width - 0.4
     if figure.y.categories:
         places = [y + shift for y in series.y]
-        axes.barh(places, series.x, width, label=series.name, color=colour)
+        axes.barh(places, series.x, width, label=short(series.name), color=colour)
     else:
         places = [x + shift for x in series.x]
-        axes.bar(places, series.y, width, label=series.name, color=colour)
+        axes.bar(places, series.y, width, label=short(series.name), color=colour)
 
 
 def _axis(axis: Any, description: Axis, scale: Any, limit: Any) -> None:
     axis.set_label_text(description.title)
     if description.categories:
-        axis.set_ticks(range(len(description.categories)), labels=description.categories)
+        axis.set_ticks(
+            range(len(description.categories)), labels=[short(name) for name in description.categories]
+        )
         axis.grid(False)
         return
     if description.log:

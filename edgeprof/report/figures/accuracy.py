@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeprof.fit.examples import net_key, usable
+from edgeprof.fit.examples import usable
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.validate import Row, Scores, judge, score
+from edgeprof.nets.network import net_key
 from edgeprof.report.figure import Axis, Figure, Guide, Series, Table, log_axis, shown
 from edgeprof.timing.measurement import Measurement
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edgeprof.nets.operators import total_macs
 from edgeprof.report.figure import Figure, Series, amounts_axis, log_axis
+from edgeprof.report.figures.speed import macs_per_tile
 from edgeprof.report.settings import Setting
 from edgeprof.timing.measurement import Measurement
 
@@ -15,8 +15,8 @@ def energy(settings: Sequence[Setting]) -> Figure | None:
     return _sensed(
         settings,
         "energy_mj_per_tile",
-        lambda m: total_macs(m.case.net, m.case.batch) / m.case.batch,
-        key="energy",
+        macs_per_tile,
+        key="energy-per-tile",
         title="Energy of a tile against its work",
         across="multiply-accumulates per tile",
         up="energy (mJ/tile)",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from edgeprof.boards.spec import Peaks
-from edgeprof.nets.operators import Operator, net_operators
+from edgeprof.nets.network import net_operators, rebuildable
+from edgeprof.nets.operators import Operator
 from edgeprof.report.figure import Figure, Series, log_axis
 from edgeprof.report.settings import Setting
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
@@ -38,7 +39,7 @@ def roofline(setting: Setting, peaks: Peaks | None = None) -> Figure | None:
     )
     shown = (*series, *([roof] if roof else []))
     return Figure(
-        key="roofline",
+        key="roofline-of-kernels",
         title="Roofline: what kernels achieve",
         caption=f"Kernels to the left are bound by memory, those to the right by arithmetic. {known}{some}",
         x=log_axis("FLOPs per byte", [x for s in shown for x in s.x]),
@@ -57,7 +58,7 @@ def work(operators: Sequence[Operator]) -> tuple[int, int]:
 
 
 def _points(m: Measurement) -> Iterator[tuple[KernelMeasurement, Point]]:
-    if not any(k.operators for k in m.kernels):
+    if not rebuildable(m.case.net) or not any(k.operators for k in m.kernels):
         return
     by_name: Mapping[str, Operator] = {op.name: op for op in net_operators(m.case.net, m.case.batch)}
     for kernel in m.kernels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeprof.nets.operators import total_macs
+from edgeprof.nets.network import rebuildable, total_macs
 from edgeprof.report.figure import Figure, Series, amounts_axis, key_of, log_axis, shown, steps_axis
 from edgeprof.report.grids import WORDS, Grid, plain
 from edgeprof.report.settings import Setting
@@ -39,15 +39,15 @@ def throughput(grid: Grid, setting: str = "") -> Figure:
     )
 
 
-def every_network(settings: Sequence[Setting]) -> Figure:
+def every_network(settings: Sequence[Setting]) -> Figure | None:
     """Tiles per ms of every network against its multiply-accumulates per tile."""
     series = []
     for setting in settings:
         rows = sorted(
-            ((total_macs(m.case.net, m.case.batch) / m.case.batch, m) for m in setting.measurements),
-            key=lambda row: row[0],
+            ((macs, m) for m in setting.measurements if (macs := macs_per_tile(m))), key=lambda row: row[0]
         )
-        rows = [row for row in rows if row[0] > 0]
+        if not rows:
+            continue
         series.append(
             Series(
                 name=setting.label,
@@ -58,6 +58,8 @@ def every_network(settings: Sequence[Setting]) -> Figure:
                 notes=tuple(m.case.label() for _, m in rows),
             )
         )
+    if not series:
+        return None
     return Figure(
         key="speed-of-every-network",
         title="Tiles per ms of every network against its work",
@@ -68,6 +70,11 @@ def every_network(settings: Sequence[Setting]) -> Figure:
         series=tuple(series),
         legend="setting" if len(series) > 1 else "",
     )
+
+
+def macs_per_tile(m: Measurement) -> float:
+    """Multiply-accumulates of a tile; 0 where they are not known, as of a file that lies elsewhere."""
+    return total_macs(m.case.net, m.case.batch) / m.case.batch if rebuildable(m.case.net) else 0.0
 
 
 def speed(m: Measurement) -> float:
