@@ -14,6 +14,7 @@ from random import Random
 
 import numpy as np
 
+from benchmarks.pages import pages
 from benchmarks.queries import queries
 from edgeprof.backends.base import Stop
 from edgeprof.boards.detect import load_1m
@@ -198,6 +199,7 @@ def main() -> None:
         harness()
         telemetry(target, given.repeats)
         queries()
+        pages()
         bare_loop(target, Path(name), given.repeats)
         accuracy(target, Path(name), given.nets, given.held_out, given.seed)
 

@@ -26,6 +26,8 @@ CATALOGUE = {
     "laws": "fit/laws/*.json",
 }
 
+PARTS = ("css", "html", "js")  # of pages, beside the code
+
 # Each probe runs in the bare environment and prints one JSON document.
 MODULES = """
 import importlib, json, pkgutil, edgeprof
@@ -102,6 +104,8 @@ def contents(wheel: Path) -> str | None:
         return f"stray: {', '.join(sorted(stray))}"
     files = [file.relative_to(ROOT) for pattern in CATALOGUE.values() for file in ROOT.glob(pattern)]
     missing = [str(file) for file in files if f"edgeprof/_catalogue/{file}" not in names]
+    parts = [file.relative_to(ROOT) for end in PARTS for file in ROOT.glob(f"edgeprof/**/*.{end}")]
+    missing += [str(file) for file in parts if str(file) not in names]
     if not any(name.endswith("/licenses/LICENSE") for name in names):
         missing.append("LICENSE")
     return f"missing: {', '.join(missing)}" if missing else None

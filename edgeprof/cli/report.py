@@ -29,6 +29,12 @@ def report(
     format_: Annotated[
         str, typer.Option("--format", help="html, or png, svg or pdf: a picture for each figure.")
     ] = "html",
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only figures with this key, such as 'speed-*'; may be repeated (--json lists them)."
+        ),
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Only cases with KEY=VALUE, such as threads=1; may be repeated."),
@@ -41,10 +47,10 @@ def report(
 
     Example: edgeprof report --db edgeprof.db --law law.json --out report.html
 
-    Example: edgeprof report --db edgeprof.db --format pdf --out figures
+    Example: edgeprof report --db edgeprof.db --format pdf --figure kernel-shares --out figures
     """
     from edgeprof.fit.law import read_law
-    from edgeprof.report.contents import build_report
+    from edgeprof.report.contents import build_report, only
     from edgeprof.report.page import write_page
     from edgeprof.report.sources import read_databases
     from edgeprof.report.static import write_figures
@@ -58,6 +64,7 @@ def report(
         measurements, sentinels = read_databases(paths, where or [])
         title = " and ".join(path.name for path in paths)
         made = build_report(measurements, found_law, sentinels, title=title)
+        made = only(made, figure) if figure else made
         if format_ == "html":
             written = [out or Path("report.html")]
             size = write_page(made, written[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeprof.fit.examples import usable
 from edgeprof.fit.law import Law
 from edgeprof.fit.quanta import evidence_of
 from edgeprof.report import figures as f
+from edgeprof.report.design import design_section
 from edgeprof.report.figure import Figure, Section, Table
 from edgeprof.report.figures.accuracy import UNSEEN, Judged, judged, score_table, worst_table
 from edgeprof.report.figures.disturbance import failure_table, reading_table, warning_table
@@ -25,19 +27,20 @@ from edgeprof.report.settings import PARTS, Setting, settings_of
 from edgeprof.store import Sentinel
 from edgeprof.timing.measurement import Measurement
 
+MOST_NAMED = 5  # figures, in an error
 MOST_SETTINGS = 4  # that are drawn grid by grid; pairs are of the first and each other
 
 
 @dataclass(frozen=True)
 class Report:
     """A report: its title, a few figures of merit (what, value), its sections, a line for each thing that is missing
-    with what would bring it, and the law where one was given."""
+    with what would bring it, and the HTML of the sliders of a law (edgeprof.report.design)."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     missing: tuple[str, ...] = ()
-    law: Law | None = None
+    design: str = ""
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -73,12 +76,13 @@ def build_report(
         _environment(measurements, settings) if measurements else None,
     )
     made = [section for section in sections if section]
+    design, undesigned = _design(law) if law else ("", ())
     return Report(
         title=title or (f"Law {law.name}" if law else "Measurements"),
         facts=tuple(_facts(measurements, settings, law, known)),
         sections=_unique([s for s in made if s.text or s.listings or s.tables or s.figures]),
-        missing=tuple(text for section in made for text in section.missing),
-        law=law,
+        missing=(*(text for section in made for text in section.missing), *undesigned),
+        design=design,
     )
 
 
@@ -244,6 +248,14 @@ def _law(law: Law) -> Section:
     )
 
 
+def _design(law: Law) -> tuple[str, tuple[str, ...]]:
+    """The sliders of a law; what is missing where it cannot have them."""
+    try:
+        return design_section(law), ()
+    except SpecError as error:
+        return "", (f"No sliders: {error.message}.",)
+
+
 def _roofline(settings: Sequence[Setting]) -> Section:
     for setting in settings:
         figure = f.roofline(setting, _peaks(setting.case.board))
@@ -301,6 +313,19 @@ def _environment(measurements: Sequence[Measurement], settings: Sequence[Setting
         tables=(table,) if rows else (),
         missing=() if rows else ("No environment: no case was measured.",),
     )
+
+
+def only(report: Report, patterns: Sequence[str]) -> Report:
+    """The report with those figures alone whose key fits one of these shell patterns.
+
+    :raises SpecError: there is none.
+    """
+    fitting = {g.key for g in report.figures if any(fnmatchcase(g.key, p) for p in patterns)}
+    if not fitting:
+        known = ", ".join(g.key for g in report.figures[:MOST_NAMED])
+        raise SpecError(f"no figure is called {' or '.join(patterns)}", f"some are: {known} (all: --json)")
+    sections = (replace(s, figures=tuple(g for g in s.figures if g.key in fitting)) for s in report.sections)
+    return replace(report, sections=tuple(sections))
 
 
 # --- pieces

@@ -65,15 +65,28 @@
         plot.dataset.drawn = "yes";
     }
 
+    /** Plotly stands in the page compressed. */
+    async function unpack() {
+        const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+        const script = document.createElement("script");
+        script.textContent = await new Response(
+            new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")),
+        ).text();
+        document.head.append(script);
+    }
+
     const again = () => plots.filter((plot) => plot.dataset.drawn).forEach(draw);
     const seen = new IntersectionObserver((entries) => {
         for (const {isIntersecting, target} of entries) {
             if (isIntersecting && !target.dataset.drawn) draw(target);
         }
     }, {rootMargin: "500px"});
-    plots.forEach((plot) => seen.observe(plot));
-    addEventListener("beforeprint", () => plots.filter((plot) => !plot.dataset.drawn).forEach(draw));
-    dark.addEventListener("change", again);
+    unpack().then(() => {
+        plots.forEach((plot) => seen.observe(plot));
+        addEventListener("beforeprint", () => plots.filter((plot) => !plot.dataset.drawn).forEach(draw));
+        dark.addEventListener("change", again);
+        root.dataset.ready = "yes";
+    });
 
     const button = document.getElementById("theme");
     const isDark = () => (root.style.colorScheme || (dark.matches ? "dark" : "light")) === "dark";

@@ -3,6 +3,8 @@ law is escaped; the page's policy forbids the browser to fetch anything."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 from collections.abc import Iterator
 from html import escape
@@ -16,6 +18,7 @@ from edgeprof.report.figure import Figure, Section, Table
 from edgeprof.report.interactive import as_json, plotly_figure, table_rows
 
 BAR_REM = 1.7  # height of a bar with what is around it
+LAW = "law"  # the section that the sliders follow
 MISSING = "What is missing"
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -38,8 +41,8 @@ def page(report: Report) -> str:
             f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in report.facts
         ),
         "nav": "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title in _contents(report)),
-        "sections": "\n".join([*map(_section, report.sections), *_missing(report)]),
-        "plotly": _plotly_js(),
+        "sections": "\n".join(_body(report)),
+        "plotly": _plotly(),
         "figures": as_json(plots),
         "script": _file("page.js"),
     }
@@ -59,8 +62,18 @@ def write_page(report: Report, path: Path) -> int:
 def _contents(report: Report) -> Iterator[tuple[str, str]]:
     for section in report.sections:
         yield section.key, section.title
+        if section.key == LAW and report.design:
+            yield "design", "Design"
     if report.missing:
         yield "missing", MISSING
+
+
+def _body(report: Report) -> Iterator[str]:
+    for section in report.sections:
+        yield _section(section)
+        if section.key == LAW:
+            yield report.design
+    yield from _missing(report)
 
 
 def _missing(report: Report) -> Iterator[str]:
@@ -126,12 +139,13 @@ def _is_number(text: str) -> bool:
     return not text or text == "–" or text.replace(",", "").replace("−", "-").lstrip("+-")[:1].isdigit()
 
 
-def _plotly_js() -> str:
+def _plotly() -> str:
+    """Plotly's script, compressed, in letters: a third of its size."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
         raise BackendError("the page of a report needs plotly", "pip install 'edgeprof[report]'") from None
-    return str(get_plotlyjs())
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def _file(name: str) -> str:

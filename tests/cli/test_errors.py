@@ -20,7 +20,19 @@ from edgeprof.fit.law import law_json, read_law
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "simulated:gtx960-theano,noise=1%"
-VERBS = ("sweep", "fit", "predict", "query", "validate", "compare", "export", "merge", "list", "show")
+VERBS = (
+    "sweep",
+    "fit",
+    "predict",
+    "query",
+    "validate",
+    "compare",
+    "report",
+    "export",
+    "merge",
+    "list",
+    "show",
+)
 Refused = Callable[..., tuple[str, str]]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 

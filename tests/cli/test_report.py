@@ -41,6 +41,14 @@ def test_pictures_of_a_law_alone(edgeprof: Callable[..., Any], here: Path) -> No
     assert "2 files in pictures" in out
 
 
+def test_some_pictures(edgeprof_json: Callable[..., Any], rehearsed: Path) -> None:
+    found = edgeprof_json(
+        "report", "--db", "r.db", "--format", "png", "--figure", "kernel-sh*", "--figure", "tails"
+    )
+    assert [f["key"] for f in found["figures"]] == ["kernel-shares", "tails"]
+    assert sorted(p.name for p in Path("figures").iterdir()) == ["kernel-shares.png", "tails.png"]
+
+
 def test_cases_of_several_databases_and_where(edgeprof_json: Callable[..., Any], rehearsed: Path) -> None:
     Path("again.db").write_bytes(Path("r.db").read_bytes())
     both = edgeprof_json("report", "--db", "r.db", "--db", "again.db", "--where", "launch=blocking")
@@ -52,6 +60,7 @@ def test_cases_of_several_databases_and_where(edgeprof_json: Callable[..., Any],
 def test_requests_that_are_wrong(refused: Callable[..., tuple[str, str]], rehearsed: Path) -> None:
     assert refused("report", "--format", "gif", "--db", "r.db")[0] == "there is no format 'gif'"
     assert "no database" in refused("report", "--db", "none.db")[0]
+    assert refused("report", "--db", "r.db", "--figure", "nose")[0] == "no figure is called nose"
     assert refused("report", "--db", "r.db", "--where", "threads=9")[0] == "no measurement has threads=9"
     assert "cannot write" in refused("report", "--db", "r.db", "--out", "no/folder.html")[0]
     assert not Path("report.html").exists()

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from edgeprof.errors import FitError
+from edgeprof.errors import FitError, SpecError
 from edgeprof.nets.model import ModelFile
-from edgeprof.report.contents import Report, build_report
+from edgeprof.report.contents import Report, build_report, only
 
 from .samples import (
     changed,
@@ -44,6 +44,7 @@ def test_everything_where_everything_is_there() -> None:
     )
     assert len({f.key for f in report.figures}) == len(report.figures)
     assert dict(report.facts)["cases measured"] == "24"
+    assert 'id="design"' in report.design
     law = next(s for s in report.sections if s.key == "law")
     assert [title for title, _ in law.listings] == ["The law", "The law in LaTeX"]
     assert "\\begin{align*}" in law.listings[1][1]
@@ -80,6 +81,15 @@ def test_a_law_alone_is_a_report() -> None:
         build_report([])
 
 
+def test_some_figures_alone() -> None:
+    report = build_report(gridded(), kernel_law())
+    found = only(report, ["speed-*", "law-shares"])
+    assert {f.key.partition("-")[0] for f in found.figures} == {"speed", "law"}
+    assert [s.key for s in found.sections] == [s.key for s in report.sections]
+    with pytest.raises(SpecError, match=r"no figure is called x or y-\*"):
+        only(report, ["x", "y-*"])
+
+
 def test_a_law_is_judged_on_its_own_machine_and_else_says_whose_it_is() -> None:
     own = build_report(gridded_twice(), kernel_law())
     accuracy = next(s for s in own.sections if s.key == "accuracy")
@@ -88,6 +98,8 @@ def test_a_law_is_judged_on_its_own_machine_and_else_says_whose_it_is() -> None:
     other = build_report(gridded(), changed(kernel_law(), machine={"model": "Tegra X1"}))
     accuracy = next(s for s in other.sections if s.key == "accuracy")
     assert "The law is of machine Tegra X1, and this is AMD EPYC" in accuracy.text[0]
+    overlapping = changed(kernel_law(), composition="overlap")
+    assert any(line.startswith("No sliders") for line in build_report([], overlapping).missing)
     wrong = build_report(gridded(), changed(kernel_law(), threads=7))
     assert any(line.startswith("Nothing predicted is compared") for line in wrong.missing)
 

@@ -11,6 +11,7 @@ from edgeprof.report.figure import (
     Axis,
     Figure,
     Guide,
+    Mark,
     Series,
     amounts_axis,
     key_of,
@@ -19,13 +20,17 @@ from edgeprof.report.figure import (
     steps_axis,
 )
 from edgeprof.report.figures.kernels import LEAST_SHARE, kind_ms, kind_shares
-from edgeprof.report.figures.speed import SAME, speed, speeds
+from edgeprof.report.figures.speed import SAME, speed
 from edgeprof.report.grids import WORDS, Grid, plain
 from edgeprof.report.settings import Setting
 from edgeprof.timing.measurement import Measurement
+from edgeprof.timing.ratio import Ratio, Reading, mean_ratio, ratios
+from edgeprof.timing.stats import RECIPES
 
 Pair = tuple[Measurement, Measurement]
 SAME_SPEED = Guide("as fast", level=1.0)
+LEVEL = 0.95
+BARS = "Bars are 95 % intervals, from how far rounds lie apart."
 
 
 def in_both(first: Setting, second: Setting) -> list[Pair]:
@@ -41,10 +46,29 @@ def slower_first(first: Setting, second: Setting) -> tuple[Setting, Setting]:
     return (second, first) if sum(logs) < 0 else (first, second)
 
 
-def ratio(pair: Pair) -> tuple[float, float, float]:
-    """How many times faster the second is, with the least and greatest that both intervals allow."""
-    (low_a, high_a), (low_b, high_b) = speeds(pair[0]), speeds(pair[1])
-    return speed(pair[1]) / speed(pair[0]), low_b / high_a, high_b / low_a
+def speed_ups(pairs: Sequence[Pair]) -> list[Ratio]:
+    """How many times as fast the second of each pair is, by its rounds and what those of all have in common."""
+    return ratios([_reading(a) for a, _ in pairs], [_reading(b) for _, b in pairs])
+
+
+def _reading(m: Measurement) -> Reading:
+    assert m.latency_ms is not None
+    return Reading(m.latency_ms, m.rounds_ms, RECIPES[m.estimator].least)
+
+
+def _with_intervals(
+    name: str, x: Sequence[float], pairs: Sequence[Pair], found: Sequence[Ratio], mark: Mark
+) -> Series:
+    ends = [one.interval(LEVEL) or (one.speedup, one.speedup) for one in found]
+    return Series(
+        name=name,
+        x=tuple(x),
+        y=tuple(one.speedup for one in found),
+        low=tuple(low for low, _ in ends),
+        high=tuple(high for _, high in ends),
+        notes=tuple(b.case.label() for _, b in pairs),
+        mark=mark,
+    )
 
 
 def network_ratios(first: Setting, second: Setting) -> Figure | None:
@@ -52,23 +76,17 @@ def network_ratios(first: Setting, second: Setting) -> Figure | None:
     pairs = sorted(in_both(first, second), key=lambda pair: pair[0].latency_ms or 0.0)
     if not pairs:
         return None
-    found = [ratio(pair) for pair in pairs]
-    middle = math.exp(float(np.mean([math.log(r) for r, _, _ in found])))
-    series = Series(
-        name="network",
-        x=tuple(a.latency_ms or 0.0 for a, _ in pairs),
-        y=tuple(r for r, _, _ in found),
-        low=tuple(low for _, low, _ in found),
-        high=tuple(high for *_, high in found),
-        notes=tuple(a.case.label() for a, _ in pairs),
-    )
+    found = speed_ups(pairs)
+    mean = mean_ratio(found, [a.case.net for a, _ in pairs])
+    ends = mean.interval(LEVEL)
+    between = f", between {shown(ends[0])} and {shown(ends[1])} with 95 % confidence" if ends else ""
+    series = _with_intervals("network", [a.latency_ms or 0.0 for a, _ in pairs], pairs, found, "points")
     return Figure(
         key=key_of("speed-up", "networks", first.label, second.label),
         title=f"Speed-up of every network: {second.label} over {first.label}",
-        caption=f"{len(pairs)} networks in both; their geometric mean is {shown(middle)}. Bars are what the 95 % "
-        "intervals of both latencies allow.",
+        caption=f"{len(pairs)} cases in both; their geometric mean is {shown(mean.speedup)}{between}. {BARS}",
         x=log_axis(f"latency (ms), {first.label}", series.x),
-        y=amounts_axis("times faster", series.y),
+        y=amounts_axis("times as fast", series.y),
         series=(series,),
         guides=(SAME_SPEED,),
     )
@@ -76,22 +94,21 @@ def network_ratios(first: Setting, second: Setting) -> Figure | None:
 
 def grid_ratio(first: Grid, second: Grid, labels: tuple[str, str]) -> Figure | None:
     """The speed-up of whole networks over a grid that both settings measured."""
+    rows = [
+        (line, x, (first.cells[x, line], m))
+        for line, points in second.lines()
+        for x, m in points
+        if (x, line) in first.cells
+    ]
+    found = list(zip(rows, speed_ups([pair for *_, pair in rows]), strict=True))
     series = []
-    for line, points in second.lines():
-        pairs = [(x, (first.cells[x, line], m)) for x, m in points if (x, line) in first.cells]
-        found = [ratio(pair) for _, pair in pairs]
+    for line in dict.fromkeys(line for line, *_ in rows):
+        own = [(x, pair, one) for (other, x, pair), one in found if other == line]
+        across, pairs, ups = (list(part) for part in zip(*own, strict=True))
         series.append(
-            Series(
-                name=shown(line) if second.along else "measured",
-                x=tuple(x for x, _ in pairs),
-                y=tuple(r for r, _, _ in found),
-                low=tuple(low for _, low, _ in found),
-                high=tuple(high for *_, high in found),
-                notes=tuple(m.case.label() for _, (_, m) in pairs),
-                mark="line",
-            )
+            _with_intervals(shown(line) if second.along else "measured", across, pairs, ups, "line")
         )
-    return _over_grid(second, series, "whole networks", labels)
+    return _over_grid(second, series, "whole networks", labels, BARS)
 
 
 def kernel_ratio(first: Grid, second: Grid, kind: str, labels: tuple[str, str]) -> Figure | None:
@@ -113,7 +130,7 @@ def kernel_ratio(first: Grid, second: Grid, kind: str, labels: tuple[str, str]) 
                 mark="line",
             )
         )
-    return _over_grid(second, series, kind, labels)
+    return _over_grid(second, series, kind, labels, "")
 
 
 def kernel_ratios(first: Setting, second: Setting) -> Figure | None:
@@ -143,13 +160,15 @@ def kernel_ratios(first: Setting, second: Setting) -> Figure | None:
         key=key_of("speed-up", "kernels", first.label, second.label),
         title=f"Speed-up of each kind of kernel: {second.label} over {first.label}",
         caption=f"The median over the {len(pairs)} networks that both measured.",
-        x=Axis("times faster", zero=True),
+        x=Axis("times as fast", zero=True),
         y=Axis("kind of kernel", categories=tuple(kind for kind, _ in found)),
         series=(series,),
     )
 
 
-def _over_grid(grid: Grid, series: Sequence[Series], what: str, labels: tuple[str, str]) -> Figure | None:
+def _over_grid(
+    grid: Grid, series: Sequence[Series], what: str, labels: tuple[str, str], bars: str
+) -> Figure | None:
     values = [v for s in series for v in s.y]
     if not values:
         return None
@@ -157,9 +176,9 @@ def _over_grid(grid: Grid, series: Sequence[Series], what: str, labels: tuple[st
     return Figure(
         key=key_of("speed-up", what, grid.across, grid.along, same, *labels),
         title=f"Speed-up of {what} against {grid.title}: {labels[1]} over {labels[0]}",
-        caption=f"The same in all: {same}.",
+        caption=f"The same in all: {same}. {bars}".strip(),
         x=steps_axis(WORDS[grid.across], [x for s in series for x in s.x]),
-        y=amounts_axis("times faster", values),
+        y=amounts_axis("times as fast", values),
         series=tuple(s for s in series if s.x),
         legend=plain(grid.along) if grid.along else "",
         guides=(SAME_SPEED,),
