@@ -22,7 +22,7 @@ from edgeprof.report.figures.disturbance import failure_table, reading_table, wa
 from edgeprof.report.figures.drift import round_table, sentinel_table
 from edgeprof.report.figures.kernels import main_kinds
 from edgeprof.report.figures.ratios import in_both, slower_first
-from edgeprof.report.grids import Grid, grids_of
+from edgeprof.report.grids import Grid
 from edgeprof.report.settings import PARTS, Setting, settings_of
 from edgeprof.store import Sentinel
 from edgeprof.timing.measurement import Measurement
@@ -355,16 +355,15 @@ def _alike(law: Law, setting: Setting) -> bool:
 
 def _grids(settings: Sequence[Setting]) -> Iterator[tuple[Setting, Grid]]:
     """The grids of each setting; those over the same variables together."""
-    every = [(s, grid) for s in settings[:MOST_SETTINGS] for grid in grids_of(s.measurements)]
+    every = [(s, grid) for s in settings[:MOST_SETTINGS] for grid in s.grids]
     order = list(dict.fromkeys((g.across, g.along) for _, g in every))
     yield from sorted(every, key=lambda one: order.index((one[1].across, one[1].along)))
 
 
 def _grid_pairs(first: Setting, second: Setting) -> Iterator[tuple[Grid, Grid]]:
     """Grids that both have."""
-    own = grids_of(second.measurements)
-    for a in grids_of(first.measurements):
-        for b in own:
+    for a in first.grids:
+        for b in second.grids:
             if (a.across, a.along, a.fixed) == (b.across, b.along, b.fixed):
                 yield a, b
 

@@ -108,7 +108,8 @@ def _slices(table: Sequence[tuple[dict[str, Any], Measurement]], names: tuple[st
         if all(isinstance(row[name], int) for name in names):
             own = groups.setdefault(tuple(row[name] for name in rest), {})
             own.setdefault(tuple(row[name] for name in names), m)
-    pruned = ((fixed, _pruned(cells)) for fixed, cells in groups.items())
+    least = LEAST_VALUES if len(names) == 1 else LEAST_CELLS
+    pruned = ((fixed, _pruned(cells)) for fixed, cells in groups.items() if len(cells) >= least)
     good = sorted(
         ((fixed, cells) for fixed, cells in pruned if _is_grid(cells)), key=lambda one: -len(one[1])
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from edgeprof.report.grids import Grid, grids_of
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Measurement
 
@@ -31,6 +33,11 @@ class Setting:
     label: str
     parts: tuple[tuple[str, Any], ...]
     measurements: tuple[Measurement, ...]
+
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """The grids among its measurements."""
+        return grids_of(self.measurements)
 
     @property
     def case(self) -> Case:
