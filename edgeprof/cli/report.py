@@ -47,7 +47,7 @@ def report(
 
     Example: edgeprof report --db edgeprof.db --law law.json --out report.html
 
-    Example: edgeprof report --db edgeprof.db --format pdf --figure kernel-shares --out figures
+    Example: edgeprof report --db edgeprof.db --format pdf --figure tails
     """
     from edgeprof.fit.law import read_law
     from edgeprof.report.contents import build_report, only
