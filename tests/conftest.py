@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.emulation import write_board
 
@@ -123,3 +126,157 @@ def made_rounds(
 def emulated(tmp_path: Path) -> Callable[[str], Path]:
     """Write an emulated Jetson and give its root: tx1, nano, xavier-nx, orin-nano, agx-orin or thor."""
     return lambda name: write_board(tmp_path / name, name)
+
+
+# --- small ONNX files
+
+IR = {7: 3, 9: 4, 11: 6, 13: 7, 17: 8, 21: 10}  # of the ONNX release that brought the opset
+TOKENS, WIDTH = 50, 16
+
+
+def _random(shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+def save(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    weights: dict[str, Any],
+    opset: int = 13,
+    domains: Sequence[str] = (),
+    **options: Any,
+) -> Path:
+    """Write a model of these parts; files of IR version 3 list their weights among the inputs, as they must."""
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    ir = IR.get(opset, 8)
+    listed = list(inputs)
+    if ir == 3:
+        listed += [helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in tensors]
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    graph = helper.make_graph(list(nodes), "g", listed, list(outputs), tensors)
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=ir), path, **options)
+    return path
+
+
+def image_model(path: Path, opset: int = 13, dtype: Any = np.float32, **options: Any) -> Path:
+    """Conv → BatchNormalization → Relu → MaxPool → Flatten → Gemm → Softmax, with an open batch: ``image``
+    [N, 3, 16, 16] to ``probability`` [N, 5]."""
+    kind = TensorProto.FLOAT16 if dtype == np.float16 else TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"], name="stem/conv", kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["b"], name="stem/bn"),
+        helper.make_node("Relu", ["b"], ["r"], name="stem/relu"),
+        helper.make_node("MaxPool", ["r"], ["p"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "head", "bias"], ["g"], name="head"),
+        helper.make_node("Softmax", ["g"], ["probability"], name="softmax", axis=1),
+    ]
+    ones = np.ones(8, dtype)
+    weights = {"w": _random((8, 3, 3, 3), dtype), "scale": ones, "shift": ones, "mean": ones, "var": ones}
+    weights |= {"head": _random((512, 5), dtype), "bias": _random((5,), dtype)}
+    return save(
+        path,
+        nodes,
+        [helper.make_tensor_value_info("image", kind, ["N", 3, 16, 16])],
+        [helper.make_tensor_value_info("probability", kind, ["N", 5])],
+        weights,
+        opset,
+        **options,
+    )
+
+
+def text_model(path: Path, opset: int = 17) -> Path:
+    """Token ids and a mask, both int64 with open batch and length, and a float value to add: an embedding, a layer
+    norm, one head of attention."""
+    shared: list[Any] = ["batch", "length"]
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["e"], name="embed"),
+        helper.make_node("LayerNormalization", ["e", "gain", "lift"], ["n"], name="norm", axis=-1),
+        helper.make_node("MatMul", ["n", "q"], ["query"], name="query"),
+        helper.make_node("Transpose", ["n"], ["keys"], name="keys", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["query", "keys"], ["s"], name="scores"),
+        helper.make_node("Cast", ["mask"], ["m"], name="mask/float", to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["m", "one"], ["m2"], name="mask/row"),
+        helper.make_node("Add", ["s", "m2"], ["s2"], name="masked"),
+        helper.make_node("Softmax", ["s2"], ["a"], name="attention", axis=-1),
+        helper.make_node("MatMul", ["a", "n"], ["mixed"], name="values"),
+        helper.make_node("Add", ["mixed", "extra"], ["out"], name="extra/add"),
+    ]
+    weights = {"table": _random((TOKENS, WIDTH)), "gain": _random((WIDTH,)), "lift": _random((WIDTH,))}
+    weights |= {"q": _random((WIDTH, WIDTH)), "one": np.array([1], np.int64)}
+    return save(
+        path,
+        nodes,
+        [
+            helper.make_tensor_value_info("ids", TensorProto.INT64, shared),
+            helper.make_tensor_value_info("mask", TensorProto.INT64, shared),
+            helper.make_tensor_value_info("extra", TensorProto.FLOAT, [*shared, WIDTH]),
+        ],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [*shared, WIDTH])],
+        weights,
+        opset,
+    )
+
+
+def branch_model(path: Path) -> Path:
+    """A branch with graphs inside: the image doubled or negated, by whether ``flag`` is true."""
+
+    def inner(name: str, op_type: str, inputs: list[str]) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, [1, 64])
+        node = helper.make_node(op_type, inputs, [f"{name}_out"], name=f"{name}/{op_type}")
+        return helper.make_graph([node], name, [], [out])
+
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="before"),
+        helper.make_node(
+            "If",
+            ["flag"],
+            ["y"],
+            name="choice",
+            then_branch=inner("then", "Add", ["r", "r"]),
+            else_branch=inner("else", "Neg", ["r"]),
+        ),
+        helper.make_node("Sigmoid", ["y"], ["out"], name="after"),
+    ]
+    return save(
+        path,
+        nodes,
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64]),
+            helper.make_tensor_value_info("flag", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 64])],
+        {},
+    )
+
+
+def custom_model(path: Path) -> Path:
+    """An operator that no runtime knows."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="before"),
+        helper.make_node("Wobble", ["r"], ["out"], name="odd", domain="com.example"),
+    ]
+    return save(
+        path,
+        nodes,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 64])],
+        {},
+        domains=["com.example"],
+    )
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Files that tests read: ``image7`` … ``image21`` by opset, ``half`` in float16, ``apart`` with its weights in
+    another file, ``text``, ``branch``, and ``custom``, which cannot run."""
+    folder = tmp_path_factory.mktemp("models")
+    found = {f"image{opset}": image_model(folder / f"image{opset}.onnx", opset) for opset in IR}
+    found["half"] = image_model(folder / "half.onnx", dtype=np.float16)
+    kept = {"save_as_external_data": True, "location": "apart.bin", "size_threshold": 0}
+    found["apart"] = image_model(folder / "apart.onnx", **kept)
+    for name, build in (("text", text_model), ("branch", branch_model), ("custom", custom_model)):
+        found[name] = build(folder / f"{name}.onnx")
+    return found

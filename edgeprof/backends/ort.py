@@ -1,8 +1,8 @@
 """ONNX Runtime on the device: sessions, bound inputs and outputs, profile events, the optimised graph.
 
 Python 3.6 syntax, standard library, NumPy and onnxruntime alone: this file is sent to the worker. Every way to
-execute networks offers what is here: ``describe()``, ``load(…)`` and a session with ``run``, ``run_from_host``,
-``shapes``, ``profile`` and ``graph``.
+execute networks offers what is here: ``describe()``, ``noise(…)``, ``load(…)`` and a session with ``inputs``, ``bind``,
+``run``, ``run_from_host``, ``profile``, ``graph`` and ``close``.
 """
 
 import json
@@ -85,15 +85,15 @@ class Session(object):
         self._binding = session.io_binding()
         self._keep = []
 
-    def shapes(self):
-        """Inputs of the network: name → shape."""
-        return {i.name: [int(d) for d in i.shape] for i in self._session.get_inputs()}
+    def inputs(self):
+        """What the network takes where all of it is float32: name → shape."""
+        return {i.name: {"shape": [int(d) for d in i.shape]} for i in self._session.get_inputs()}
 
     def bind(self, inputs):
         """Copy ``inputs`` (name → array) to the device and let outputs stay there."""
         import onnxruntime
 
-        self.inputs = inputs
+        self._inputs = inputs
         for name, array in inputs.items():
             value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
             self._keep.append(value)
@@ -107,13 +107,13 @@ class Session(object):
 
     def run_from_host(self):
         """One run with the copies of inputs and outputs."""
-        return self._session.run(None, self.inputs)
+        return self._session.run(None, self._inputs)
 
     def profile(self, skip):
         """End profiling: (kernels in execution order, without the first ``skip`` runs; microseconds of every run).
 
         A kernel is a dict of ``name``, ``op_type``, ``provider``, ``inputs`` and ``outputs`` (shapes) and ``us``,
-        its times.
+        its times. What runs inside a branch or a loop is part of that.
         """
         path = self._session.end_profiling()
         try:
@@ -127,7 +127,7 @@ class Session(object):
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
                 current.append(event)
             elif event.get("name") == "model_run":
-                runs.append(current)
+                runs.append(_outer(current))
                 spans.append(event["dur"])
                 current = []
         runs = runs[skip:]
@@ -159,10 +159,30 @@ class Session(object):
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _outer(events):
+    """The events of a run, which come as they end, without those inside a node that has graphs of its own."""
+    found = []
+    for event in events:
+        if event["args"]["op_name"] in ("If", "Loop", "Scan"):
+            found = [e for e in found if e["ts"] < event["ts"]]
+        found.append(event)
+    return found
+
+
 def _shapes(entries):
     return [[int(d) for d in shape] for entry in entries for shape in entry.values()]
 
 
-def noise(shape, seed):
-    """Seeded uniform noise, float32 in [0, 1)."""
-    return np.random.RandomState(seed).random_sample(shape).astype(np.float32)
+def noise(wanted, seed):
+    """Seeded uniform noise for an input of ``shape``: in [0, 1) for ``dtype`` float32 (which it is unless told
+    otherwise) and other fractions; whole numbers below ``high``. Where that is not known, numbers of one byte, which
+    are pixels or quantised values, are anything from 0, and others are ones, as masks and lengths allow."""
+    dtype, shape = np.dtype(wanted.get("dtype", "float32")), wanted["shape"]
+    random, high = np.random.RandomState(seed), wanted.get("high")
+    if dtype.kind == "f":
+        return np.asarray(random.random_sample(shape)).astype(dtype)
+    if high is None and dtype.itemsize == 1 and dtype.kind != "b":
+        high = np.iinfo(dtype).max + 1
+    if high is None:
+        return np.ones(shape, dtype)
+    return np.asarray(random.randint(0, high, size=tuple(shape))).astype(dtype)

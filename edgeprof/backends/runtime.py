@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from edgeprof.backends.base import Stop, Sustained
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.graph import IR_VERSION, OPSET
-from edgeprof.nets.network import net_operators, network_bytes, total_macs, weights_folder
+from edgeprof.nets.network import net_feeds, net_operators, network_bytes, total_macs, weights_folder
 from edgeprof.nets.operators import parse_model
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
@@ -86,7 +86,8 @@ class RuntimeBackend:
                 f"the weights of {case.net.label()} are over 2 GB: too much to send to a board",
                 "copy the model to the board and profile it there",
             )
-        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout, weights)
+        inputs = {name: feed.as_dict() for name, feed in net_feeds(case.net, case.batch).items()}
+        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout, weights, inputs)
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
             graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
@@ -198,12 +199,14 @@ class RuntimeBackend:
         graph: bool,
         timeout_s: float,
         weights: Path | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         answer = self._worker.ask(
             {
                 "do": "measure",
                 "model": self._place.file(model),
                 "weights": str(weights) if weights else None,
+                "inputs": inputs,
                 "threads": threads,
                 "providers": list(self._providers),
                 "options": dict(options),

@@ -8,7 +8,8 @@ from onnx import NodeProto, TensorProto, helper
 
 from edgeprof.errors import SpecError
 from edgeprof.nets.graph import IR_VERSION, OPSET
-from edgeprof.nets.operators import Operator, Shape, operators
+from edgeprof.nets.operators import Operator, operators
+from edgeprof.nets.shapes import Shape
 
 
 @lru_cache(maxsize=65536)

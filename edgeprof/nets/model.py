@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import onnx
+from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +22,14 @@ from edgeprof.nets.graph import MAX_BYTES
 from edgeprof.nets.operators import parse_model
 
 OLDEST_OPSET = 7
+FORMATS: Mapping[int, str] = {  # of weights; whole numbers of 32 and 64 bits are shapes and indices
+    TensorProto.FLOAT: "fp32",
+    TensorProto.DOUBLE: "fp64",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.BFLOAT16: "bf16",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT8: "int8",
+}
 BLOCK = 2**20
 Size = Annotated[int, Field(ge=0)]
 Axis = int | str  # a size; the name of an axis whose size is open, or "" where it has none
@@ -172,7 +184,8 @@ def _input(value: onnx.ValueInfoProto) -> Input:
     if not tensor.HasField("shape"):
         return Input(value.name, tensor.elem_type, None)
     axes: list[Axis] = [
-        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param for d in tensor.shape.dim
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param.strip("?")
+        for d in tensor.shape.dim
     ]
     return Input(value.name, tensor.elem_type, tuple(axes))
 
@@ -280,6 +293,17 @@ def weights_folder(net: ModelFile) -> Path | None:
     outside = external_files(path, read_model(path))
     total = sum(file.stat().st_size for file in (path, *outside))
     return path.parent if outside and total > MAX_BYTES else None
+
+
+@lru_cache(maxsize=256)
+def weights_format(net: ModelFile) -> str:
+    """The number format of most of a model's weights, by bytes: ``fp32``, ``fp16``, ``int8`` and so on; ``fp32`` where
+    there are none."""
+    sizes: Counter[str] = Counter()
+    for tensor in _tensors(read_model(_path(net)).graph):
+        if tensor.data_type in FORMATS:
+            sizes[FORMATS[tensor.data_type]] += math.prod(tensor.dims)
+    return max(sizes, key=lambda name: sizes[name] * int("".join(filter(str.isdigit, name))), default="fp32")
 
 
 def fill(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:

@@ -17,7 +17,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from edgeprof.errors import SpecError
 from edgeprof.nets.execution import Execution, executed
 from edgeprof.nets.graph import IR_VERSION, OPSET
-from edgeprof.nets.operators import Operator, Shape, operators
+from edgeprof.nets.operators import Operator, operators
+from edgeprof.nets.shapes import Shape
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 LETTERS = "0S13P"  # none, skip, Conv 1×1, Conv 3×3, average pool 3×3

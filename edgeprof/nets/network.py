@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
 from edgeprof.errors import SpecError
 from edgeprof.nets.build import build_model
+from edgeprof.nets.feeds import Feed, feeds
 from edgeprof.nets.graph import checked_bytes
-from edgeprof.nets.model import ModelFile, build_file
+from edgeprof.nets.model import ModelFile, build_file, graph_inputs
 from edgeprof.nets.model import weights_folder as _file_weights
+from edgeprof.nets.model import weights_format as _file_format
 from edgeprof.nets.operators import Operator, operators
 from edgeprof.nets.spec import NetSpec
 from edgeprof.nets.zoo import zoo_model
@@ -80,6 +82,11 @@ def weights_folder(net: Network) -> Path | None:
     return _file_weights(net) if isinstance(net, ModelFile) else None
 
 
+def weights_format(net: Network) -> str:
+    """The number format of a file's weights, such as ``fp16``; nothing for the others, which are built to order."""
+    return _file_format(net) if isinstance(net, ModelFile) else ""
+
+
 def rebuildable(net: Network) -> bool:
     """Whether the graph can be had. A file that a database tells of may lie anywhere, or nowhere."""
     return not isinstance(net, ModelFile) or net.path is not None
@@ -89,6 +96,17 @@ def rebuildable(net: Network) -> bool:
 def net_operators(net: Network, batch: int) -> tuple[Operator, ...]:
     """The operators of ``net`` at ``batch``, without building its weights."""
     return operators(build_network(net, batch, weights=False), partial=isinstance(net, ModelFile))
+
+
+@lru_cache(maxsize=4096)
+def net_feeds(net: Network, batch: int) -> Mapping[str, Feed]:
+    """What the inputs of ``net`` are given to be run at ``batch``.
+
+    :raises SpecError: one of them cannot be fed.
+    """
+    model = build_network(net, batch, weights=False)
+    shapes = {one.name: [int(axis) for axis in one.axes or ()] for one in graph_inputs(model.graph)}
+    return feeds(model, shapes)
 
 
 def total_macs(net: Network, batch: int) -> int:

@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-from onnx import shape_inference
 
 from edgeprof.errors import SpecError
-
-Shape = tuple[int, ...]
+from edgeprof.nets.shapes import Shape, inferred
 
 
 @dataclass(frozen=True)
@@ -62,19 +60,9 @@ def operators(model: onnx.ModelProto, *, partial: bool = False) -> tuple[Operato
     :param partial: operators whose shapes are unknown are told as such, instead of an error.
     :raises SpecError: where a shape that matters is unknown (a dynamic axis, an operator outside ONNX).
     """
-    try:
-        graph = shape_inference.infer_shapes(model, strict_mode=False, data_prop=True).graph
-    except Exception as error:
-        raise SpecError(f"shape inference failed: {error}", "check the file with onnx.checker") from error
-    shapes: dict[str, Shape] = {}
-    sizes: dict[str, int] = {}
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        tensor = info.type.tensor_type
-        if tensor.HasField("shape"):
-            dims_ = tensor.shape.dim
-            if all(d.HasField("dim_value") for d in dims_):
-                shapes[info.name] = tuple(d.dim_value for d in dims_)
-                sizes[info.name] = _item_bytes(tensor.elem_type)
+    graph = model.graph
+    shapes, types = inferred(model, reckoned=partial)
+    sizes = {name: _item_bytes(data_type) for name, data_type in types.items()}
     parameters = {t.name: t for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
@@ -83,6 +71,7 @@ def operators(model: onnx.ModelProto, *, partial: bool = False) -> tuple[Operato
                 name=node.output[0], dims=constant.dims, data_type=constant.data_type
             )
     producers: dict[str, str] = {}
+    read = {v for node in graph.node for v in node.input} | {v.name for v in graph.output}
     found: list[Operator] = []
     for index, node in enumerate(graph.node):
         name = node.name or f"{node.op_type}_{index}"
@@ -90,7 +79,8 @@ def operators(model: onnx.ModelProto, *, partial: bool = False) -> tuple[Operato
         if node.op_type == "Constant":
             continue
         activations = [v for v in node.input if v and v not in parameters]
-        unknown = [v for v in (*activations, *node.output) if v and v not in shapes]
+        made = [v for v in node.output if v in read]  # nobody reads a dropout's mask
+        unknown = [v for v in (*activations, *made) if v not in shapes]
         if unknown and not partial:
             raise SpecError(
                 f"operator {name} ({node.op_type}): the shape of '{unknown[0]}' is unknown",

@@ -17,6 +17,8 @@ from edgeprof.errors import WorkerError
 from edgeprof.nets.operators import Operator
 
 NCHWC = "com.microsoft.nchwc"
+WIDENED = "InsertedPrecisionFreeCast_"  # before the name of a value that was float16
+NESTED = frozenset({"If", "Loop", "Scan"})  # operators with graphs inside
 LAYOUT = frozenset({"ReorderInput", "ReorderOutput", "Transpose", "MemcpyToHost", "MemcpyFromHost", "Cast"})
 
 
@@ -49,7 +51,8 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
         if is_glue(node, by_name):
             covers.append([])
             continue
-        anchors = [_named(node.name, by_name, maker), *(maker.get(value) for value in node.output)]
+        made_here = (maker.get(value.removeprefix(WIDENED)) for value in node.output)
+        anchors = [_named(node.name, by_name, maker), *made_here]
         covers.append(list(dict.fromkeys(op for op in anchors if op)))
     owner = {op.name: index for index, ops in enumerate(covers) for op in ops}
     _claim(by_name, covers, owner, graph)
@@ -64,7 +67,8 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
         names = tuple(sorted((op.name for op in ops), key=order.__getitem__))
         if glue:
             value = next((source[v] for v in node.input if v in source), None)
-            made = next((maker[v] for v in (*node.output, *node.input) if v in maker), None) or value
+            ends = [v.removeprefix(WIDENED) for v in (*node.output, *node.input)]
+            made = next((maker[v] for v in ends if v in maker), None) or value
             names = (made.name,) if made else ("input",)
         if not names:
             raise WorkerError(
@@ -84,7 +88,7 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
 
 def _named(name: str, operators: Mapping[str, Operator], maker: Mapping[str, Operator]) -> Operator | None:
     """The operator that a kernel is called after: ``fused fc1``, ``conv1_out_nchwc``, ``norm1/LayerNormFusion/``."""
-    name = name.removeprefix("fused ")
+    name = name.removeprefix("fused ").removeprefix(WIDENED)
     value = name.removesuffix("_nchwc")
     if found := operators.get(name) or maker.get(value) or maker.get(value.removesuffix("_bn")):
         return found
@@ -188,14 +192,23 @@ def _adopt(
 
 
 def _follow(operators: Mapping[str, Operator], covers: list[list[Operator]], graph: onnx.GraphProto) -> None:
-    """Give every kernel that covers nothing the operator upstream of it, or else the one downstream."""
+    """Give every kernel that covers nothing the operator upstream of it, or else the one downstream, or else the one
+    with graphs inside (a branch whose condition is known is drawn out of its operator)."""
     made = {value: index for index, node in enumerate(graph.node) for value in node.output}
     read = {value: index for index, node in enumerate(graph.node) for value in node.input}
-    for index, node in enumerate(graph.node):
-        if not covers[index] and not is_glue(node, operators):
+    left = [i for i, node in enumerate(graph.node) if not covers[i] and not is_glue(node, operators)]
+    known = -1
+    while left and known != len(left):
+        known = len(left)
+        for index in left:
+            node = graph.node[index]
             before = [covers[made[v]] for v in node.input if v in made and covers[made[v]]]
             after = [covers[read[v]] for v in node.output if v in read and covers[read[v]]]
             covers[index].extend(ops[-1] for ops in (*before, *after)[:1])
+        left = [i for i in left if not covers[i]]
+    holders = [op for op in operators.values() if op.op_type in NESTED]
+    for index in left:
+        covers[index].extend(holders[:1])
 
 
 def match_events(

@@ -4,9 +4,9 @@ Python 3.6 syntax, standard library, NumPy and the runtime alone: its source is 
 has, together with ``loop.py`` and the runtime's driver. One request a line:
 
 - ``{"do": "describe"}`` → versions of Python, NumPy and the runtime.
-- ``{"do": "measure", "model": PATH, "weights": FOLDER or null, "input": PATH or null, "seed": 0, "threads": 1,
-  "providers": […], "options": {…}, "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs,
-  kernels, memory, counters.
+- ``{"do": "measure", "model": PATH, "weights": FOLDER or null, "inputs": {NAME: {"shape": […], "dtype": "int64",
+  "high": 10 or null}} or null, "input": PATH or null, "seed": 0, "threads": 1, "providers": […], "options": {…},
+  "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs, kernels, memory, counters.
 - ``{"do": "sustain", "seconds": 1.0, "rate_hz": 0, …}``, the rest as for ``measure`` → runs in that time. An empty line
   says that they begin now.
 - ``{"do": "quit"}``.
@@ -82,7 +82,7 @@ def measure(request, loop, driver):
     before = memory_kib("VmRSS")
     session = driver.load(request["model"], *(setting + (False,)))
     try:
-        inputs = make_inputs(request, session.shapes(), driver)
+        inputs = make_inputs(request, request.get("inputs") or session.inputs(), driver)
         session.bind(inputs)
         found = loop.sample(session.run, clock, request["stop"], usage)
         found["load_ms"] = session.load_ms
@@ -134,16 +134,17 @@ def profile(request, setting, inputs, runs_ns, driver):
         session.close()
 
 
-def make_inputs(request, shapes, driver):
-    """Real tiles for the first input when the request names them, seeded noise else."""
+def make_inputs(request, wanted, driver):
+    """Real tiles for the first input when the request names them, seeded noise else. ``wanted`` is input → ``shape``,
+    ``dtype`` and ``high``."""
     import numpy
 
     inputs = {}
-    for order, (name, shape) in enumerate(sorted(shapes.items())):
+    for order, (name, one) in enumerate(sorted(wanted.items())):
         if order == 0 and request.get("input"):
-            inputs[name] = numpy.load(request["input"], allow_pickle=False).reshape(shape)
+            inputs[name] = numpy.load(request["input"], allow_pickle=False).reshape(one["shape"])
         else:
-            inputs[name] = driver.noise(shape, request.get("seed", 0) + order)
+            inputs[name] = driver.noise(one, request.get("seed", 0) + order)
     return inputs
 
 
