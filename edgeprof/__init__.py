@@ -32,6 +32,8 @@ _API = {
     "write_law": "edgeprof.fit.law",
     "predict": "edgeprof.fit.law",
     "validate_law": "edgeprof.validation",
+    "profile_model": "edgeprof.profile",
+    "parse_requirement": "edgeprof.requirements",
     "query_nets": "edgeprof.query",
     "Goal": "edgeprof.query",
     "explain": "edgeprof.explain",

@@ -23,6 +23,7 @@ from edgeprof.nets.columns import Bodies, Ints, head_activations, head_macs, hea
 from edgeprof.nets.graph import MAX_BYTES
 from edgeprof.nets.spec import NetSpec
 from edgeprof.pricing import PER_BODY, pricer
+from edgeprof.requirements import Quantity, exact, speeds
 from edgeprof.space import HEAD, Heads, Slab, Space, parse_choice, space
 
 Vector = NDArray[np.float64]
@@ -144,6 +145,23 @@ class Answer:
     nets: tuple[Found, ...]
     laws: tuple[LawAnswer, ...]
     elapsed_s: float
+
+
+def quantities_of(own: LawAnswer) -> dict[str, Quantity | None]:
+    """What can be required of a law's answer: numbers of its best network, and how many ``networks`` meet the goal."""
+    if not own.nets:
+        names = ("latency_ms", "ms_per_tile", "tiles_per_ms", "parameters", "macs_per_tile", "memory_mib")
+        none = Quantity(None, why="no network is priced")
+        return {"networks": exact(own.reaching), **dict.fromkeys(names, none)}
+    best = own.nets[0]
+    why = "" if best.interval_ms else "no errors in the law"
+    return {
+        "networks": exact(own.reaching),
+        **speeds(best.latency_ms, best.interval_ms, best.batch, why),
+        "parameters": exact(best.parameters),
+        "macs_per_tile": exact(best.macs_per_tile),
+        "memory_mib": exact(best.memory_mib),
+    }
 
 
 def query_nets(

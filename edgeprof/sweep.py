@@ -22,7 +22,7 @@ from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, DomainError, FitError, SpecError
 from edgeprof.fit.fitting import sketch_law
 from edgeprof.fit.forms import Form, read_form
-from edgeprof.nets.network import of_family, total_macs
+from edgeprof.nets.network import of_family, total_macs, weights_format
 from edgeprof.store import Store
 from edgeprof.sweeps.adaptive import choose_next
 from edgeprof.sweeps.case import Case, Workload
@@ -31,7 +31,7 @@ from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
 from edgeprof.timing.load import telemetry
 from edgeprof.timing.place import HERE, Place
-from edgeprof.timing.session import Progress, SweepResult, run_session
+from edgeprof.timing.session import Images, Progress, SweepResult, run_session
 
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 STEP = 6  # networks between two looks at what to measure next
@@ -70,7 +70,7 @@ class Target:
         return Case(
             net=work.net,
             batch=work.batch,
-            precision=work.precision,
+            precision=weights_format(work.net) or work.precision,
             threads=work.threads or self.threads,
             launch=work.launch,
             board=self.board,
@@ -178,28 +178,12 @@ def run_sweep(
             )
         images = read_tiles(tiles, *next(iter(sizes)))
     device = nullcontext() if held else alone(target, say)
-    with device, _gauges(target, say) as gauges, Store(db, create=True) as store:
-        facts = {
-            "machine": target.machine,
-            "board": target.board,
-            "backend": target.backend.name,
-            "pid": os.getpid(),
-        }
+    with device, gauges_of(target, say) as gauges, Store(db, create=True) as store:
         warnings = noticed(target)
         for sweep in sweeps:
             store.add_sweep(sweep.model_dump(mode="json"))
-        measure = partial(
-            run_session,
-            store=store,
-            backend=target.backend,
-            estimator=target.estimator,
-            stop=stop,
-            tiles=images,
-            facts={**facts, "noticed": warnings},
-            seed=Random().randrange(2**31) if seed is None else seed,
-            watch=watch,
-            sense=target.place.sense,
-            observe=partial(_observed, target, gauges),
+        measure = session_on(
+            target, gauges, store, noticed=warnings, stop=stop, tiles=images, seed=seed, watch=watch
         )
         if budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh:
             inputs = cases[0].inputs
@@ -212,6 +196,40 @@ def run_sweep(
     few = ["few-rounds"] * result.cases if rounds < 3 else []
     general = [(None, code) for code in (*warnings, *few)]
     return replace(result, warned=(*general, *result.warned))
+
+
+def session_on(
+    target: Target,
+    gauges: Gauges,
+    store: Store,
+    *,
+    noticed: Sequence[str] = (),
+    stop: Stop | None = None,
+    tiles: Images | None = None,
+    seed: int | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Callable[..., SweepResult]:
+    """:func:`edgeprof.timing.session.run_session` on ``target``, with the circumstances that its measurements keep."""
+    facts = {
+        "machine": target.machine,
+        "board": target.board,
+        "backend": target.backend.name,
+        "pid": os.getpid(),
+        "noticed": noticed,
+    }
+    return partial(
+        run_session,
+        store=store,
+        backend=target.backend,
+        estimator=target.estimator,
+        stop=stop,
+        tiles=tiles,
+        facts=facts,
+        seed=Random().randrange(2**31) if seed is None else seed,
+        watch=watch,
+        sense=target.place.sense,
+        observe=partial(_observed, target, gauges),
+    )
 
 
 def _pool(sweep: SweepSpec) -> int:
@@ -297,7 +315,7 @@ def noticed(target: Target) -> tuple[str, ...]:
 
 
 @contextmanager
-def _gauges(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
+def gauges_of(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
     """The board's own sensors; what root alone may read is said once."""
     if target.backend.simulated:
         yield Gauges(())

@@ -86,8 +86,7 @@ class RuntimeBackend:
                 f"the weights of {case.net.label()} are over 2 GB: too much to send to a board",
                 "copy the model to the board and profile it there",
             )
-        inputs = {name: feed.as_dict() for name, feed in net_feeds(case.net, case.batch).items()}
-        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout, weights, inputs)
+        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout, weights, _inputs(case))
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
             graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
@@ -150,6 +149,7 @@ class RuntimeBackend:
                 "do": "sustain",
                 "model": self._place.file(self._model(case)),
                 "weights": str(weights) if weights else None,
+                "inputs": _inputs(case),
                 "threads": case.threads,
                 "providers": list(self._providers),
                 "options": dict(case.provider_options),
@@ -221,6 +221,11 @@ class RuntimeBackend:
         if stop.profile and not answer.get("kernels"):
             raise WorkerError("the profile has no kernels", "the runtime was built without profiling")
         return answer
+
+
+def _inputs(case: Case) -> dict[str, Any]:
+    """What the worker feeds the network."""
+    return {name: feed.as_dict() for name, feed in net_feeds(case.net, case.batch).items()}
 
 
 def _warnings(runs: Any, kernels: tuple[KernelTimes, ...], stopped: str) -> tuple[str, ...]:

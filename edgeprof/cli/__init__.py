@@ -20,6 +20,7 @@ from edgeprof.cli import (
     fit,
     merge,
     predict,
+    profile,
     query,
     report,
     sweep,
@@ -44,6 +45,7 @@ for verb in (
     query.query,
     validate.validate,
     compare.compare,
+    profile.profile,
     report.report,
     doctor.doctor,
     export.export,
@@ -73,7 +75,8 @@ def options(
 
 
 def main() -> None:
-    """The ``edgeprof`` command: statuses 0 done, 1 some cases failed, 2 cannot be done as asked, 130 interrupted."""
+    """The ``edgeprof`` command: statuses 0 done, 1 some cases failed, 2 cannot be done as asked, 3 a
+    requirement is not met, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _terminate)

@@ -51,7 +51,17 @@ TargetCi = Annotated[
     str, typer.Option(help="Stop sampling at this half-width of the median's 95 % interval.")
 ]
 
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="NAME<NUMBER",
+        help="A limit such as 'p99_ms<33', in quotes; may be repeated. Status 3 where it is not shown to be met.",
+    ),
+]
+
 NETWORK = "The network"
+NOT_MET = 3  # the status where a requirement is not shown to be met
 
 
 def _knob(help_text: str) -> Any:

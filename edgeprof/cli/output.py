@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from rich.progress import (
 from edgeprof import advice
 
 if TYPE_CHECKING:
+    from edgeprof.requirements import Verdict
     from edgeprof.timing.session import Progress as SweepProgress
 
 WIDTH = 80
@@ -97,6 +98,31 @@ def working(title: str) -> Iterator[None]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(title, total=None)
         yield
+
+
+def verdict_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Verdicts on requirements as JSON has them."""
+    return [
+        {
+            "require": v.requirement.text(),
+            "outcome": v.outcome,
+            "value": v.quantity.value,
+            "interval": [v.quantity.low, v.quantity.high],
+            "why": v.quantity.why or None,
+        }
+        for v in verdicts
+    ]
+
+
+def show_verdicts(verdicts: Sequence[Verdict], lead: str = "", out: Callable[[str], None] = print) -> None:
+    """A line for each requirement."""
+    for v in verdicts:
+        q = v.quantity
+        ends = ["?" if end is None else f"{end:.4g}" for end in (q.low, q.high)]
+        interval = f" [{', '.join(ends)}]" if q.low is None or q.low != q.high else ""
+        value = "unknown" if q.value is None else f"{q.value:.4g}{interval}"
+        why = f" ({q.why})" if q.why else ""
+        out(f"{v.outcome:<12}  {lead}{v.requirement.text()}: {value}{why}")
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say, warn
+from edgeprof.cli.output import print_json, say, show_verdicts, verdict_rows, warn
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def predict(
         ),
     ] = None,
     level: Annotated[str, typer.Option(help="Level of the interval.")] = "90%",
+    require: o.Require = None,
     json_: o.Json = False,
 ) -> int:
     """Predict the latency of a network by a law: no board and no runtime are needed.
@@ -52,7 +53,9 @@ def predict(
     from edgeprof.fit.law import predict as predicted
     from edgeprof.fit.law import read_law
     from edgeprof.nets.spec import net_spec
+    from edgeprof.requirements import judge, parse_requirement, speeds
 
+    wanted = [parse_requirement(text) for text in require or ()]
     knobs = o.given(
         dict(
             tile=tile,
@@ -69,6 +72,8 @@ def predict(
     if batches is not None and (len(batches) != 1 or not isinstance(batches[0], int) or batches[0] < 1):
         raise SpecError(f"--batch {batch} is no batch", "give one whole number from 1")
     if table is not None:
+        if wanted:
+            raise SpecError("--require is for one network, and --table has many", "give one of them")
         if knobs:
             raise SpecError(f"--table and --{next(iter(knobs))} are two questions", "give one of them")
         return _rows(read_law(law), table, int(batches[0]) if batches else None, o.percent(level), json_)
@@ -78,6 +83,9 @@ def predict(
         say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
     found = predicted(found_law, net, int(batches[0]) if batches else ASSUMED_BATCH, o.percent(level))
     warn(found_law.warnings)
+    why = "" if found.interval_ms else "no errors in the law"
+    verdicts = judge(wanted, speeds(found.latency_ms, found.interval_ms, found.batch, why))
+    status = 0 if all(v.outcome == "PASS" for v in verdicts) else o.NOT_MET
     if json_:
         print_json(
             {
@@ -93,11 +101,13 @@ def predict(
                 "in_domain": found.in_domain,
                 "outside": found.outside,
                 "law": found_law.name,
+                **({"requirements": verdict_rows(verdicts)} if verdicts else {}),
             }
         )
-        return 0
+        return status
     _show(found, found_law.name)
-    return 0
+    show_verdicts(verdicts)
+    return status
 
 
 def _rows(law: Law, table: Path, batch: int | None, level: float, json_: bool) -> int:

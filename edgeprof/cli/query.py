@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say, warn, working
+from edgeprof.cli.output import WIDTH, print_json, say, show_verdicts, verdict_rows, warn, working
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def query(
     explain: Annotated[
         bool, typer.Option("--explain", help="Which kernel of the best costs what, and what to change.")
     ] = False,
+    require: o.Require = None,
     format_: Annotated[Literal["table", "csv"], typer.Option("--format", help="What to print.")] = "table",
     tile: Annotated[str | None, _range("Pixels of a side of the input tile (28).")] = None,
     channels: Annotated[str | None, _range("Channels of the input (1).")] = None,
@@ -79,14 +80,17 @@ def query(
 ) -> int:
     """Which networks are fast enough, and which of those has most capacity: no board and no runtime are needed.
 
-    Every layer of a network is alike. Networks outside the law's domain are ranked last.
+    Every layer of a network is alike. Networks outside the law's domain are ranked last. Requirements are of the best
+    network by each law, and of the number of networks that meet the goal (networks>0).
 
     Example: edgeprof query --law gtx960-theano --at-least 40 --conv 1..5 --fc 1..5 --depth 5..80 --explain
     """
     from edgeprof.explain import explain as explained
     from edgeprof.fit.law import read_law
-    from edgeprof.query import FRONT, Goal, assumed_batch, query_nets
+    from edgeprof.query import FRONT, Goal, assumed_batch, quantities_of, query_nets
+    from edgeprof.requirements import judge, parse_requirement
 
+    wanted = [parse_requirement(text) for text in require or ()]
     every = dict(tile=tile, channels=channels, classes=classes, conv=conv, depth=depth, kernel=kernel)
     every |= dict(stride=stride, padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons)
     knobs = {name: text for name, text in {**every, "batch": batch}.items() if text is not None}
@@ -122,16 +126,22 @@ def query(
     if explain and best:
         asked = next(own for own in laws if own.name == best.law)
         why = explained(asked, best.nets[0].net, best.nets[0].batch)
+    verdicts = {own.law: judge(wanted, quantities_of(own)) for own in found.laws}
     rows = [net for own in found.laws for net in own.front] if front else list(found.nets)
     if json_:
-        print_json(_document(found, goal, o.percent(level), why))
+        document = _document(found, goal, o.percent(level), why)
+        told = [{"law": law, **row} for law, own in verdicts.items() for row in verdict_rows(own)]
+        print_json({**document, **({"requirements": told} if wanted else {})})
     elif format_ == "csv":
         _csv(rows)
     else:
         _show(found, goal, rows, axes if front else None)
         if why:
             _show_why(why)
-    return 0
+    for name, own_verdicts in verdicts.items() if not json_ else ():
+        show_verdicts(own_verdicts, f"{name}: " if len(verdicts) > 1 else "", print if table else say)
+    met = all(v.outcome == "PASS" for own_verdicts in verdicts.values() for v in own_verdicts)
+    return 0 if met else o.NOT_MET
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

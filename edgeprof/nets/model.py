@@ -287,6 +287,7 @@ def build_file(net: ModelFile, *, weights: bool = True) -> onnx.ModelProto:
     return model
 
 
+@lru_cache(maxsize=256)
 def weights_folder(net: ModelFile) -> Path | None:
     """The folder where a model's weights stay, because they are more than one ONNX file holds; None where they fit."""
     path = _path(net)

@@ -89,12 +89,14 @@ def run_session(
     sentinel_s: float = SENTINEL_EVERY_S,
     sense: Callable[[], HostReading] = read_host,
     observe: Callable[[Case], Mapping[str, Any]] = lambda case: {},
+    patient: bool = True,
 ) -> SweepResult:
     """Measure every case that the store does not have yet, ``rounds`` times, each round in a fresh random order.
 
     A case that fails is kept with its reason and not tried in later rounds; the others go on. Every ``sentinel_s``
     sentinels are looked at: what was measured while they drifted is measured again, or carries a warning. ``sense``
-    reads the machine's counters, before and after each round; ``observe`` runs a case once more for its telemetry.
+    reads the machine's counters, before and after each round; ``observe`` runs a case once more for its telemetry. Who
+    is not ``patient`` does not wait for better times.
     """
     stop = stop or Stop()
     clock = onwards(clock)
@@ -104,7 +106,9 @@ def run_session(
     store.add_cases(cases, estimator, backend.simulated, rounds)
     begin, stopped = clock(), ""
     deadline = float("inf") if budget_s is None else begin + budget_s
-    session = _Session(store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense, observe)
+    session = _Session(
+        store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense, observe, patient
+    )
     store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": sense().load_1m})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
@@ -171,6 +175,7 @@ class _Session:
         deadline: float,
         sense: Callable[[], HostReading],
         observe: Callable[[Case], Mapping[str, Any]],
+        patient: bool,
     ) -> None:
         self.uid = uuid.uuid4().hex
         self.measuring_s = 0.0
@@ -178,6 +183,7 @@ class _Session:
         self._clock, self._sleep = clock, sleep
         self._deadline = deadline
         self._sense, self._observe = sense, observe
+        self._pauses = PAUSES_S if patient else ()
         self._count = 0  # of rounds: the time of a simulated backend
         self._every = SENTINEL_EVERY_ROUNDS if backend.simulated else sentinel_s
         self._watching = not backend.simulated or bool(backend.facts().get("faults"))
@@ -297,7 +303,7 @@ class _Session:
 
     def _wait(self, case: Case) -> None:
         """Wait until the machine is as fast as it was, in bounds."""
-        for pause in PAUSES_S:
+        for pause in self._pauses:
             if self._waited + pause > WAIT_S or self._clock() + pause > self._deadline:
                 break
             self._waited += pause

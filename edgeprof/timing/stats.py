@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,10 +53,30 @@ def kernel_us(times: Sequence[float], estimator: Estimator) -> float:
 def interval_ms(samples: Samples, estimator: Estimator) -> tuple[float, float]:
     """95 % interval of :func:`round_ms`: order statistics, no distribution assumed (Conover, Practical Nonparametric
     Statistics, 3.2)."""
-    q, n = RECIPES[estimator].quantile, len(samples)
-    low, high = _successes(0.025, n, q) - 1, _successes(0.975, n, q)
     ordered = np.sort(samples)
-    return float(ordered[max(low, 0)]), float(ordered[min(high, n - 1)])
+    low, high = quantile_ranks(len(samples), RECIPES[estimator].quantile)
+    return float(ordered[max(low, 0)]), float(ordered[min(high, len(samples) - 1)])
+
+
+def quantile_ranks(n: int, q: float) -> tuple[int, int]:
+    """Ranks, from 0, of the order statistics of ``n`` samples that bound the quantile ``q`` with 95 % confidence; -1
+    and ``n`` where no sample does."""
+    return _successes(0.025, n, q) - 1, _successes(0.975, n, q)
+
+
+def quantile_interval(samples: NDArray[Any], q: float) -> tuple[float | None, float | None]:
+    """95 % interval of the quantile ``q``; None at an end that so few samples do not bound."""
+    ordered = np.sort(samples)
+    low, high = quantile_ranks(len(ordered), q)
+    return (
+        float(ordered[low]) if low >= 0 else None,
+        float(ordered[high]) if high < len(ordered) else None,
+    )
+
+
+def runs_to_bound(q: float) -> int:
+    """How many samples it takes before the largest bounds the quantile ``q`` with 95 % confidence."""
+    return math.ceil(math.log(0.025) / math.log(q))
 
 
 def estimate(rounds: Sequence[float], estimator: Estimator) -> int:

@@ -106,7 +106,7 @@ def sustain(request, loop, driver, answers):
     setting = (request["threads"], request["providers"], request["options"], request.get("weights"))
     session = driver.load(request["model"], *(setting + (False,)))
     try:
-        session.bind(make_inputs(request, session.shapes(), driver))
+        session.bind(make_inputs(request, request.get("inputs") or session.inputs(), driver))
         loop.warm_up(session.run, clock, WARM_NS)
         answers.write("\n")
         answers.flush()

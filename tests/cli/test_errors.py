@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from edgeprof.fit.law import law_json, read_law
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "simulated:gtx960-theano,noise=1%"
+KERNELS = ROOT / "tests" / "data" / "laws" / "cpu-kernels.json"
 VERBS = (
     "sweep",
     "fit",
     "predict",
     "query",
     "validate",
+    "profile",
     "compare",
     "report",
     "export",
@@ -325,6 +327,8 @@ def smaller(command: str) -> list[str]:
         arguments += ["--rounds", "1", "--target-ci", "30%", "--batch", "2", "--neurons", "64"]
     if arguments[0] == "validate":
         arguments += ["--nets", "2", "--rounds", "1", "--target-ci", "30%", "--backend", STUDY]
+    if arguments[0] == "profile":
+        arguments += ["--rounds", "1", "--backend", f"simulated:{KERNELS}"]
     return arguments
 
 
@@ -351,7 +355,10 @@ def test_every_command_of_the_readme_runs(edgeprof: Callable[..., Any], here: Pa
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_example_of_a_verb_runs(verb: str, edgeprof: Callable[..., Any], here: Path) -> None:
+def test_every_example_of_a_verb_runs(
+    verb: str, edgeprof: Callable[..., Any], here: Path, model_files: Mapping[str, Path]
+) -> None:
+    shutil.copy(model_files["image13"], here / "model.onnx")
     text = " ".join(edgeprof(verb, "--help")[1].split())
     found = re.findall(r"Example: (edgeprof .*?)(?= Example:| Arguments:| Options:| The network:)", text)
     assert found
