@@ -8,8 +8,9 @@ the law that is shipped.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,22 @@ from numpy.typing import NDArray
 from edgeprof.boards.spec import read_board
 from edgeprof.fit.composition import Kernels, schedule
 from edgeprof.fit.datasheet import peaks_of
-from edgeprof.fit.forms import Form, Group
+from edgeprof.fit.forms import Form, Group, read_form
 from edgeprof.fit.intervals import quantile
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, predict, read_law, write_law
-from edgeprof.fit.network_law import kernels_of, sample
+from edgeprof.fit.network_law import (
+    first_networks,
+    fit_networks,
+    kernels_of,
+    price_networks,
+    sample,
+    transfer_networks,
+)
 from edgeprof.fit.records import batch_of, read_records
 from edgeprof.fit.regress import fit_log, resample
 from edgeprof.fit.totals import overhead_columns
-from edgeprof.nets.operators import Operator, net_operators, operators
+from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import Operator, operators
 from edgeprof.nets.spec import net_spec
 from edgeprof.nets.zoo import zoo_model
 
@@ -36,6 +45,7 @@ LAYERS, CELLS = 200, 100  # of a table and board
 SCORES = 20  # errors of a board in the law's file
 OVERHEAD = 1 / 3  # of a network's time, above which the reference study's own law is not believed
 LEVELS = (0.5, 0.8, 0.9)
+BATCHES = (1, 32, 256)
 FREE = ("Flatten", "Reshape", "Identity", "Dropout", "Squeeze", "Unsqueeze")  # operators that run nothing
 
 # float32 GFLOPS and GB/s of boards that are not in boards/: TechPowerUp GPU database, 2025-12 (GFLOPS: 2·cores·MHz)
@@ -273,6 +283,31 @@ def held_out(boards: Sequence[Device], others: Sequence[Device], by_origin: bool
     yield f"| mean of the boards that laws are fitted on | | | | | | {inside} |"
 
 
+def beyond(folder: Path, law: Law) -> Iterator[str]:
+    """A line for each card: laws of its cells at batch 1, and of its datasheet, on the same cells at other batches."""
+    yield f"| board | law | {' | '.join(f'batch {b}' for b in BATCHES)} |\n|{'---|' * (2 + len(BATCHES))}"
+    form = read_form("networks")
+    for name, column in CARDS.items():
+        records = read_records(folder / "nb201_gpu.csv.gz", f"{column}_{{batch}}")
+        records = replace(records, signature=replace(records.signature, executions=("eager",)))
+        ones = replace(records, rows=tuple(row for row in records.rows if batch_of(row) == 1))
+        sheet = law.model_validate({**law.model_dump(), "constants": _device(name, "", ()).peaks})
+        own = fit_networks(first_networks(ones, 60), form, cross_validate=False, errors=False).law
+        moved = transfer_networks(first_networks(ones, 10), sheet).law
+        known = {"60 cells, batch 1": own, "datasheet": sheet, "datasheet and 10 cells, batch 1": moved}
+        for what, one in known.items():
+            off = []
+            for batch in BATCHES:
+                rows = [row for row in sample(records.rows, CELLS, 1) if batch_of(row) == batch]
+                priced = price_networks(
+                    one, [kernels_of(records, row, "eager") for row in rows], [batch] * len(rows)
+                )
+                ms = np.array([math.fsum([p.overhead_ms, *(k.ms for k in p.kernels)]) for p in priced])
+                measured = np.array([row.latency_ms for row in rows], np.float64)
+                off.append(f"{100 * np.abs(ms / measured - 1).mean():.0f} %")
+            yield f"| {name} | {what} | {' | '.join(off)} |"
+
+
 def datasheet_law(boards: Sequence[Device]) -> Law:
     """The law that is put on any board with peaks."""
     found = fitted(CHOSEN, boards)
@@ -290,7 +325,7 @@ def datasheet_law(boards: Sequence[Device]) -> Law:
     factor = np.exp(half_width(known, LEVEL))
     return Law(
         name="datasheet",
-        about="any board by its datasheet alone: --law datasheet:jetson-nano",
+        about="any board by its datasheet alone: datasheet:BOARD",
         board="",
         backend="datasheet",
         runtime="datasheet alone",
@@ -350,7 +385,12 @@ def main() -> None:
     arguments = parser.parse_args()
     boards = devices(arguments.data)
     law = datasheet_law(boards)
-    for lines in (compared(boards), held_out(boards, strangers()), held_out(boards, (), by_origin=True)):
+    for lines in (
+        compared(boards),
+        held_out(boards, strangers()),
+        held_out(boards, (), by_origin=True),
+        beyond(arguments.data, law),
+    ):
         print(*lines, "", sep="\n", flush=True)
     terms = [(g.terms[0].text, g.terms[0]) for g in law.groups[:1]] + [(t.text, t) for t in law.overhead]
     for text, term in terms:

@@ -85,6 +85,10 @@ ADVICE: Mapping[str, Advice] = {
         "kernels that the law's form has no terms for were priced into the overhead",
         "name them in the form's file",
     ),
+    "unstated": Advice(
+        "the power mode, clocks and runtime behind this law are not known: it compares networks, not boards",
+        "for the speed of a board of yours, measure it, and fit --from this law",
+    ),
     "datasheet": Advice(
         "nothing was measured on this board: the law is from its datasheet alone, and its interval is wide",
         "measure ten networks there, and fit --from this law --nets 10",

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import SpecError
+from edgeprof.fit.datasheet import instead_of
 from edgeprof.fit.features import cold_part, weighted
 from edgeprof.fit.law import Law
 from edgeprof.fit.rules import Ask, Mix, asked, holds, tensor_dims
@@ -52,7 +53,7 @@ def pricer(law: Law) -> Callable[[Bodies], Callable[[Heads], Priced]]:
     if law.table:
         raise SpecError(
             f"law '{law.name}' is of a table of {law.table.get('signature')}, not of networks of the family",
-            "predict --table prices such rows; for a wide answer there is the datasheet: --law datasheet:jetson-nano",
+            f"predict --table prices such rows; {instead_of(law)}",
         )
     if law.boost:
         raise SpecError(

@@ -105,7 +105,6 @@ def query(
         probability=probability,
     )
     laws = [read_law(name) for name in law]
-    warn({code for own in laws for code in own.warnings})
     if batch is None:
         say(f"batch {assumed_batch(laws)} assumed: --batch gives another, or a range")
     axes = [axis.strip() for axis in pareto.split(",")]
@@ -121,6 +120,7 @@ def query(
             front=top if table else FRONT,
             level=o.percent(level),
         )
+    warn({code for own in laws for code in own.warnings})
     best = next((own for own in found.laws if own.nets), None)
     why = None
     if explain and best:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeprof import catalogue
 from edgeprof.boards.spec import Board
 from edgeprof.errors import SpecError
 from edgeprof.fit.forms import PEAKS
@@ -35,6 +36,12 @@ def peaks_of(board: Board) -> dict[str, float]:
 def needs_board(law: Law) -> bool:
     """Whether a law is in peaks that it does not have."""
     return bool(law.as_form.constants & set(PEAKS) - law.constants.keys())
+
+
+def instead_of(law: Law) -> str:
+    """What a law that has nothing to say of a network may be replaced by, for a hint."""
+    known = any(law.board == entry.name for entry in catalogue.entries("boards"))
+    return f"--law datasheet:{law.board if known else 'BOARD'} prices any network there, widely"
 
 
 def on_board(law: Law, board: Board) -> Law:

@@ -19,7 +19,7 @@ from edgeprof.boards.spec import read_board
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.files import write_whole
 from edgeprof.fit.composition import Composition, overlap_ms
-from edgeprof.fit.datasheet import needs_board, on_board
+from edgeprof.fit.datasheet import instead_of, needs_board, on_board
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
@@ -315,7 +315,7 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
     if law.execution:
         raise DomainError(
             f"law '{law.name}' is of networks told by {law.table.get('signature')} alone, as a runtime ran those",
-            "predict --table prices them; for other networks there is the datasheet: datasheet:jetson-nano",
+            f"predict --table prices them; {instead_of(law)}",
         )
     form = law.as_form
     plans = [law.kernel_rules.plan(run) for run in runs]

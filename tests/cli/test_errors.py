@@ -88,6 +88,8 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         ("predict --law datasheet --batch 1", "law 'datasheet' is in the peaks of a board"),
         ("predict --law datasheet:mars --batch 1", "there is no board called 'mars'"),
         ("query --law datasheet:cpu", "board 'cpu' has no peaks for a law"),
+        ("query --law jetson-nano-cells --batch 1", "is of a table of cell"),
+        ("predict --law jetson-nano-cells --batch 1", "is of networks told by cell alone"),
         ("show nowhere:jetson-nano", "there is no law called 'nowhere'"),
         ("validate", "Missing option '--law'"),
         ("validate --law gtx960-theano --nets 0", "Invalid value for '--nets'"),

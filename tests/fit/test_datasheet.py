@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.datasheet import CHOSEN, PEAKS, Device, Run, errors, fitted, scores
 from edgeprof import catalogue
 from edgeprof.boards.spec import Board, read_board
-from edgeprof.errors import DomainError, SpecError
+from edgeprof.errors import EdgeprofError, SpecError
 from edgeprof.fit.datasheet import on_board, peaks_of
 from edgeprof.fit.emit import LANGUAGES, emit
-from edgeprof.fit.law import Law, operator_prices, parse_law, predict, read_law
+from edgeprof.fit.law import operator_prices, parse_law, predict, read_law
 from edgeprof.fit.record_law import predict_records, transfer_records
 from edgeprof.fit.records import read_records
 from edgeprof.nets.operators import operators
 from edgeprof.nets.spec import net_spec
 from edgeprof.nets.zoo import zoo_model
-from edgeprof.pricing import pricer
 from edgeprof.query import query_nets
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "latency"
@@ -201,16 +201,34 @@ def test_ten_networks_bring_it_to_the_board() -> None:
     assert all(t.standard_error is not None for g in fitted.groups for t in g.terms)
 
 
-def test_laws_of_tables_are_no_laws_of_the_family() -> None:
-    cells: Law = BARE.model_copy(
-        update={
-            "name": "cells",
-            "execution": "eager",
-            "table": {"signature": "cell"},
-            "constants": {"GFLOPS": 1, "GBPS": 1},
-        }
-    )
-    with pytest.raises(DomainError, match="'cells' is of networks told by cell alone"):
-        predict(cells, net_spec(conv=1), 1)
-    with pytest.raises(SpecError, match="'cells' is of a table of cell"):
-        pricer(cells)
+@pytest.mark.parametrize("name", ["jetson-nano-cells", "jetson-nano-cells-fp16", "jetson-tx2-cells"])
+def test_shipped_laws_of_cells_price_cells_and_refuse_the_family(name: str) -> None:
+    law = read_law(name)
+    column = f"{law.board.replace('-', '_')}{'' if 'tx2' in name else '_' + law.precision}_ms"
+    records = read_records(DATA / "cells.csv", column, batch=1)
+    told = predict_records(law, records.rows[:40], signature=records.signature)
+    off = [abs(p.latency_ms / (r.latency_ms or 0) - 1) for p, r in zip(told, records.rows[:40], strict=True)]
+    assert np.mean(off) < 0.04
+    assert "MIT licence" in law.source
+    assert "not stated" in law.source
+    for ask in (lambda: predict(law, net_spec(conv=1), 1), lambda: query_nets(law, {"conv": "1..2"})):
+        with pytest.raises(EdgeprofError, match=f"'{name}' is of") as caught:
+            ask()
+        assert f"--law datasheet:{law.board} prices" in caught.value.hint
+
+
+def test_the_benchmark_finds_the_prices_of_boards_made_up_by_them() -> None:
+    rows = read_records(DATA / "linear.csv", "latency_ms", ["device=Tesla P4"]).rows
+    true = np.array([2.0, 0.05, 0.03])
+    boards = []
+    for name in ("Tesla P4", "GTX 1070"):
+        peaks = dict(zip(("GFLOPS", "GBPS"), PEAKS[name], strict=True))
+        runs = tuple(
+            Run([(op.op_type, op.dims) for op in r.operators] * n, 1, 1.0, "") for n in (1, 3) for r in rows
+        )
+        ms = CHOSEN.columns(Device(name, "", peaks, runs)) @ true
+        timed = (Run(run.kernels, 1, t, "") for run, t in zip(runs, ms.tolist(), strict=True))
+        boards.append(Device(name, "", peaks, tuple(timed)))
+    assert fitted(CHOSEN, boards) == pytest.approx(true, rel=1e-3)
+    assert np.abs(errors(CHOSEN, boards[0], boards)).max() < 1e-3
+    assert len(scores(CHOSEN, boards)) == 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeprof.fit.transfer import fit_shrunk, shrink
+from edgeprof.fit.transfer import fit_shrunk, resampled, shrink
 
 PRIOR = np.array([1.0, 2.0, 0.5, 0.0])
 TYPICAL = np.ones(4)
@@ -54,3 +54,16 @@ def test_a_term_that_the_data_lack_is_scaled() -> None:
     x[:, 2] = 0
     found = fit_shrunk(x, x @ (2 * PRIOR), PRIOR, TYPICAL)
     assert found.coefficients[2] == pytest.approx(1.0, rel=0.01)
+
+
+def test_resampling_tells_how_far_coefficients_may_be_off() -> None:
+    true = np.array([3.0, 1.0, 2.0, 1.5])
+    x, y = data(true, 60, 0.05)
+    found = fit_shrunk(x, y, PRIOR, TYPICAL)
+    drawn = resampled(x, y, PRIOR, found.strength, TYPICAL, np.arange(60), 30, 0)
+    assert drawn.shape == (30, 4)
+    error = drawn.std(axis=0, ddof=1)
+    assert (np.abs(found.coefficients - true) < 4 * error).all()
+    assert (error < 0.5 * true).all()
+    exact = resampled(x, x @ (2 * PRIOR), PRIOR, 1.0, TYPICAL, np.arange(60), 5, 0)
+    assert exact.std(axis=0) == pytest.approx(np.zeros(4), abs=1e-3)

@@ -77,6 +77,20 @@ def test_few_networks_move_a_law(boards: tuple[list[Measurement], list[Measureme
     assert np.mean(off) < 0.03
 
 
+def test_standard_errors_of_a_transferred_law(
+    boards: tuple[list[Measurement], list[Measurement]],
+) -> None:
+    here, there = boards
+    prior = fit_law(here, FORM, name="a").law
+    law = transfer_law(first_measurements(there, 12), prior, name="b").law
+    gemm, other = (group.terms[0] for group in law.groups)
+    assert 0 < (gemm.standard_error or 0) < 0.02 * 8e-8
+    assert abs(gemm.coefficient - 8e-8) < 5 * (gemm.standard_error or 0)
+    assert 0 < (other.standard_error or 0) < 0.02 * 4e-7
+    few = transfer_law(first_measurements(there, 5), prior).law
+    assert all(t.standard_error is None for g in few.groups for t in g.terms)
+
+
 def test_refusals(boards: tuple[list[Measurement], list[Measurement]], law_of: Callable[[str], str]) -> None:
     here, _ = boards
     with pytest.raises(FitError, match="no prior"):
