@@ -29,32 +29,45 @@ NOISES: Mapping[str, Noise] = {
     ),
 }
 
+CASES = (  # networks, rounds, whether the least of them counts, spread of what all networks of a round share
+    (40, 3, True, 0.0),
+    (40, 3, False, 0.0),
+    (40, 2, True, 0.0),
+    (40, 6, True, 0.0),
+    (5, 3, True, 0.0),
+    (40, 3, True, 0.01),
+)
 
-def drawn(rng: np.random.Generator, noise: Noise, networks: int, rounds: int, least: bool) -> list[Ratio]:
-    """Ratios of networks of which B is ``SPEEDUP`` times as fast."""
+
+def drawn(
+    rng: np.random.Generator, noise: Noise, networks: int, rounds: int, least: bool, common: float = 0.0
+) -> tuple[list[Ratio], Ratio]:
+    """Ratios of networks of which B is ``SPEEDUP`` times as fast, and their mean. ``common`` is the spread of what all
+    networks of a round share."""
     spread = SPREAD * np.exp(FACTOR * rng.normal(size=networks))[:, None]
     sides = []
     for size in (SPEEDUP, 1.0):
-        times = size * np.exp(spread * noise(rng, (networks, rounds)))
+        times = size * np.exp(spread * noise(rng, (networks, rounds)) + common * rng.normal(size=rounds))
         sides.append(
             [Reading(float(t.min() if least else np.median(t)), tuple(map(float, t)), least) for t in times]
         )
-    return ratios(*sides)
+    found = ratios(*sides)
+    return found, mean_ratio(found, range(networks), *sides)
 
 
-def row(noise: Noise, networks: int, rounds: int, least: bool, times: int, seed: int) -> str:
+def row(noise: Noise, networks: int, rounds: int, least: bool, common: float, times: int, seed: int) -> str:
     """One line: shares of intervals that hold, and their half-widths."""
     rng = np.random.default_rng(seed)
     held, widths, mean_held, mean_widths = [], [], [], []
     for _ in range(times):
-        found = drawn(rng, noise, networks, rounds, least)
-        overall = mean_ratio(found, range(networks))
+        found, overall = drawn(rng, noise, networks, rounds, least, common)
         for ratio, hold, width in (*((r, held, widths) for r in found), (overall, mean_held, mean_widths)):
             low, high = ratio.interval(LEVEL) or (0.0, math.inf)
             hold.append(low <= SPEEDUP <= high)
             width.append(50 * math.log(high / low))
+    estimate = "least" if least else "median"
     return (
-        f"{networks} | {rounds} | {'least' if least else 'median'} | {100 * np.mean(held):.1f} % | "
+        f"{100 * common:.1f} % | {networks} | {rounds} | {estimate} | {100 * np.mean(held):.1f} % | "
         f"±{median(widths):.1f} % | {100 * np.mean(mean_held):.0f} % | ±{median(mean_widths):.2f} %"
     )
 
@@ -65,7 +78,7 @@ def false_failures(networks: int, times: int, seed: int) -> tuple[int, int]:
     failed = passed = 0
     worst = SPEEDUP / (1 + LIMIT)
     for _ in range(times):
-        found = drawn(rng, NOISES["normal"], networks, 3, True)
+        found, _ = drawn(rng, NOISES["normal"], networks, 3, True)
         bounds = [r.interval(1 - (1 - LEVEL) / networks) or (0.0, math.inf) for r in found]
         failed += any(high < worst for _, high in bounds)
         passed += all((r.interval(LEVEL) or (0.0, 0.0))[0] >= worst for r in found)
@@ -77,17 +90,11 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    print("| noise | networks | rounds | estimate | held | half-width | mean held | half-width |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| noise | shared | networks | rounds | estimate | held | half-width | mean held | half-width |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, noise in NOISES.items():
-        for networks, rounds, least in (
-            (40, 3, True),
-            (40, 3, False),
-            (40, 2, True),
-            (40, 6, True),
-            (5, 3, True),
-        ):
-            print(f"| {name} | {row(noise, networks, rounds, least, given.times, given.seed)} |")
+        for networks, rounds, least, common in CASES:
+            print(f"| {name} | {row(noise, networks, rounds, least, common, given.times, given.seed)} |")
     failed, passed = false_failures(40, given.times, given.seed)
     print(f"gate of 5 %, 40 networks without a difference: {failed} of {given.times} fail, {passed} pass")
 

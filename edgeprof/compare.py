@@ -32,12 +32,22 @@ COLUMNS = ("kind", "a_ms", "b_ms", "a_ms_per_tile", "b_ms_per_tile", "a_share", 
 
 @dataclass(frozen=True)
 class Part:
-    """A kind of kernel in one pair: its time on each side (ms per run), None where a side has none of it."""
+    """A kind of kernel in one pair: its time on each side, None where a side has none of it."""
 
     kind: str
-    a_ms: float | None
-    b_ms: float | None
-    ratio: Ratio | None
+    a: Reading | None = None
+    b: Reading | None = None
+    ratio: Ratio | None = None
+
+    @property
+    def a_ms(self) -> float | None:
+        """Its time in a run on side A."""
+        return self.a.ms if self.a else None
+
+    @property
+    def b_ms(self) -> float | None:
+        """Its time in a run on side B."""
+        return self.b.ms if self.b else None
 
 
 @dataclass(frozen=True)
@@ -151,6 +161,8 @@ def compare_sides(a: Side | str, b: Side | str, level: float = LEVEL) -> Compari
         )
     pairs = _pairs(both)
     alone = [(x, y) for x, y in partners if not (x and y)]
+    overall = _mean(pairs, [(p.ratio, p.a.latency, p.b.latency) for p in pairs])
+    assert overall
     return Comparison(
         a=a,
         b=b,
@@ -158,9 +170,7 @@ def compare_sides(a: Side | str, b: Side | str, level: float = LEVEL) -> Compari
         differ=differ,
         matched=by,
         pairs=tuple(sorted(pairs, key=lambda p: _sureness(p, level), reverse=True)),
-        speedup=_with_error(
-            mean_ratio([p.ratio for p in pairs], [p.a.case.net for p in pairs]), a.law or b.law
-        ),
+        speedup=_with_error(overall, a.law or b.law),
         kinds=_over_pairs(pairs, told=bool(a.law or b.law)),
         only_a=tuple(x.case for x, _ in alone if x and x.latency),
         only_b=tuple(y.case for _, y in alone if y and y.latency),
@@ -319,7 +329,7 @@ def _pairs(both: Sequence[tuple[Timed, Timed]]) -> list[Pair]:
         readings = [(_reading(x, kind), _reading(y, kind)) for x, y in both]
         for own, (one, other), ratio in zip(parts, readings, _ratios(readings), strict=True):
             if one or other:
-                own.append(Part(kind, one.ms if one else None, other.ms if other else None, ratio))
+                own.append(Part(kind, one, other, ratio))
     pairs = []
     for (x, y), ratio, own in zip(both, found, parts, strict=True):
         assert ratio
@@ -359,13 +369,29 @@ def _ratios(readings: Sequence[tuple[Reading | None, Reading | None]]) -> list[R
     return [found.get(i) for i in range(len(readings))]
 
 
+def _mean(
+    pairs: Sequence[Pair], of: Sequence[tuple[Ratio | None, Reading | None, Reading | None]]
+) -> Ratio | None:
+    """The mean of those of the pairs' ratios that there are, each with what it is the ratio of."""
+    known = [(p, ratio, a, b) for p, (ratio, a, b) in zip(pairs, of, strict=True) if ratio and a and b]
+    if not known:
+        return None
+    unlike = [(a, b) for p, _, a, b in known if not p.same]
+    return mean_ratio(
+        [ratio for _, ratio, _, _ in known],
+        [p.a.case.net for p, *_ in known],
+        [a for a, _ in unlike],
+        [b for _, b in unlike],
+    )
+
+
 def _with_error(mean: Ratio, law: Law | None) -> Ratio:
     """A mean with what a law's predictions have in common, which no number of them averages out: its mean error on
-    networks held out. Without such errors its variance is not known."""
-    if law is None:
+    networks held out."""
+    if law is None or not law.conformal:
         return mean
-    errors = [error for _, error in law.conformal]
-    return replace(mean, variance=mean.variance + fmean(errors) ** 2 if errors else math.nan)
+    bias = fmean(error for _, error in law.conformal)
+    return replace(mean, variance=mean.variance + bias**2)
 
 
 def _sureness(pair: Pair, level: float) -> tuple[float, float]:
@@ -380,17 +406,16 @@ def _over_pairs(pairs: Sequence[Pair], told: bool) -> tuple[KindRatio, ...]:
     found = []
     by_kind = [{part.kind: part for part in pair.parts} for pair in pairs]
     for kind in dict.fromkeys(kind for parts in by_kind for kind in parts):
-        parts = [of.get(kind, Part(kind, None, None, None)) for of in by_kind]
-        known = [(p.a.case.net, part.ratio) for p, part in zip(pairs, parts, strict=True) if part.ratio]
-        networks = [net for net, _ in known]
-        ratio = mean_ratio([ratio for _, ratio in known], networks) if known else None
+        parts = [of.get(kind, Part(kind)) for of in by_kind]
+        networks = [p.a.case.net for p, part in zip(pairs, parts, strict=True) if part.ratio]
+        ratio = _mean(pairs, [(part.ratio, part.a, part.b) for part in parts])
         found.append(
             KindRatio(
                 kind=kind,
                 a_share=_share([(p.a, part.a_ms) for p, part in zip(pairs, parts, strict=True)]),
                 b_share=_share([(p.b, part.b_ms) for p, part in zip(pairs, parts, strict=True)]),
                 ratio=replace(ratio, variance=math.nan) if ratio and told else ratio,
-                cases=len(known),
+                cases=len(networks),
                 networks=len(set(networks)),
             )
         )

@@ -212,13 +212,14 @@ def test_partial_cases_are_told(made):
     assert any("more rounds on one side" in note for note in found.notes)
 
 
-def test_one_round_has_no_interval_but_the_mean_has(made):
+def test_one_round_has_no_interval(made):
     a = made(nets=6, rounds=1)
     b = made(nets=6, rounds=1, machine="new", factors={"Gemm": 0.5, "Conv.nchwc": 0.5}, seed=1)
     found = compare_sides(a, b)
     assert all(p.ratio.interval(0.95) is None for p in found.pairs)
     assert found.counted()["unclear"] == 6
-    assert found.speedup.interval(0.95)[0] > 1.9
+    assert found.speedup.interval(0.95) is None
+    assert found.verdict(found.speedup) == "unclear"
     assert "6 of 6 cases of A have one round, which has no spread" in found.notes
 
 

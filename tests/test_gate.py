@@ -68,3 +68,10 @@ def test_false_failures_are_rare(made):
     for seed in range(1, 16):
         b = made(nets=40, machine="new", seed=seed)
         assert judged(compare_sides(a, b), 0.02).judgement != "fail"
+
+
+def test_the_limit_is_of_the_time_of_a(made):
+    a = made(nets=5, noise=0.0001)
+    for slower, says in ((1.046, "pass"), (1.0518, "fail")):
+        b = made(nets=5, noise=0.0001, machine="new", factors={"Conv.nchwc": slower, "Gemm": slower}, seed=1)
+        assert judged(compare_sides(a, b), 0.05).judgement == says

@@ -68,23 +68,46 @@ def ratios(a: Sequence[Reading], b: Sequence[Reading]) -> list[Ratio]:
     return found
 
 
-def mean_ratio(found: Sequence[Ratio], networks: Sequence[Hashable]) -> Ratio:
+def mean_ratio(
+    found: Sequence[Ratio], networks: Sequence[Hashable], a: Sequence[Reading], b: Sequence[Reading]
+) -> Ratio:
     """The geometric mean over networks, each of them with the mean of its own (its batches); the interval takes the
-    networks for a sample of their kind (Mashey, War of the benchmark means, Computer Architecture News 32(4), 2004).
-    Of one network there is no such sample: the interval is then that of the noise.
+    networks for a sample of their kind (Mashey, War of the benchmark means, Computer Architecture News 32(4), 2004). Of
+    one network there is no such sample: the interval is then that of the noise. A machine is slower for many networks
+    at once, so what a side's rounds have in common is added.
 
-    :param networks: which network each ratio is of.
+    :param networks: which network each ratio is of. :param a: what the ratios are of, without those that are 1 because
+        both sides are one measurement. :param b: the same of the other side.
     """
+    if len(found) == 1:
+        return found[0]
     own: dict[Hashable, list[float]] = {}
     for ratio, network in zip(found, networks, strict=True):
         own.setdefault(network, []).append(ratio.log)
     means = np.array([np.mean(logs) for logs in own.values()])
     if len(means) > 1:
-        return Ratio(float(means.mean()), float(means.var(ddof=1)) / len(means), len(means) - 1.0)
-    variances = np.array([r.variance for r in found])
-    variance = float(variances.sum()) / len(found) ** 2
-    parts = sum((r.variance / len(found) ** 2) ** 2 / r.freedom for r in found)
-    return Ratio(float(means[0]), variance, variance**2 / parts if parts else MANY)
+        parts = [(float(means.var(ddof=1)) / len(means), len(means) - 1.0)]
+    else:
+        parts = [(r.variance / len(found) ** 2, r.freedom) for r in found]
+    for side in (a, b) if a else ():
+        variance, freedom = _common_to_round(side)
+        parts.append((variance * (len(side) / len(found)) ** 2, freedom))
+    total = sum(variance for variance, _ in parts)
+    doubt = sum(variance**2 / freedom for variance, freedom in parts)
+    return Ratio(float(means.mean()), total, total**2 / doubt if doubt else MANY)
+
+
+def _common_to_round(side: Sequence[Reading]) -> tuple[float, float]:
+    """The variance of what a round has in common on one side, the median of how far its networks are from their means,
+    as it is of their estimates, and the degrees of freedom behind it."""
+    if all(reading.half_width is not None for reading in side):
+        return 0.0, MANY
+    count = max((len(reading.rounds_ms) for reading in side), default=0)
+    if count < 2:
+        return math.nan, MANY
+    rounds = np.log([reading.rounds_ms for reading in side if len(reading.rounds_ms) == count])
+    common = np.median(rounds - rounds.mean(axis=1, keepdims=True), axis=0)
+    return _variance_of_order(count, side[0].least) * float(common.var(ddof=1)), count - 1.0
 
 
 def _spreads(side: Sequence[Reading]) -> list[tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,27 +20,32 @@ from edgeprof.timing.ratio import (
 )
 
 SPEEDUP = 1.25
+ROUNDS = Path(__file__).resolve().parents[1] / "data" / "rounds" / "busy.csv"
 
 
 def reading(rounds, least=True):
     return Reading(float(min(rounds) if least else np.median(rounds)), tuple(map(float, rounds)), least)
 
 
-def repeats(noise, *, networks=30, rounds=3, times=60, least=True, seed=3):
-    """Shares of the intervals that hold the true speed-up: of networks, and of their means; mean half-width."""
+def repeats(noise, *, networks=30, rounds=3, times=60, least=True, common=0.0, seed=3):
+    """Shares of the intervals that hold the true speed-up: of networks, and of their means. ``common`` is the part of a
+    round's noise that all networks share."""
     rng = np.random.default_rng(seed)
-    held, mean_held, half = [], [], []
+    held, mean_held = [], []
     for _ in range(times):
         scale = np.exp(rng.normal(math.log(0.01), 0.7, networks))[:, None]
         size = np.exp(rng.normal(0, 2, networks))[:, None]
-        a, b = (size * of * np.exp(scale * noise(rng, (networks, rounds))) for of in (SPEEDUP, 1.0))
-        found = ratios(*([reading(own, least) for own in side] for side in (a, b)))
+        times_ms = [
+            size * of * np.exp(scale * noise(rng, (networks, rounds)) + common * noise(rng, (1, rounds)))
+            for of in (SPEEDUP, 1.0)
+        ]
+        sides = [[reading(own, least) for own in side] for side in times_ms]
+        found = ratios(*sides)
         intervals = [r.interval(0.95) for r in found]
         held += [low <= SPEEDUP <= high for low, high in intervals]
-        half += [math.log(high / low) / 2 for low, high in intervals]
-        low, high = mean_ratio(found, range(networks)).interval(0.95)
+        low, high = mean_ratio(found, range(networks), *sides).interval(0.95)
         mean_held.append(low <= SPEEDUP <= high)
-    return float(np.mean(held)), float(np.mean(mean_held)), float(np.mean(half))
+    return float(np.mean(held)), float(np.mean(mean_held))
 
 
 def normal(rng, size):
@@ -66,9 +72,34 @@ def spikes(rng, size):
     ],
 )
 def test_intervals_hold_as_often_as_they_say(noise, rounds, least, low, high):
-    held, mean_held, _ = repeats(noise, rounds=rounds, least=least)
+    held, mean_held = repeats(noise, rounds=rounds, least=least)
     assert low <= held <= high
     assert mean_held >= 0.87  # 60 means: 52 of them or more, with a chance of 99 %
+
+
+@pytest.mark.parametrize("common", [0.003, 0.03])
+def test_a_machine_that_is_slower_for_all_networks_at_once_is_no_difference(common):
+    """Noise that a round's networks share does not average out over networks, and the mean's interval knows it."""
+    held, mean_held = repeats(normal, times=150, common=common)
+    assert held >= 0.92
+    assert mean_held >= 0.9
+
+
+@pytest.mark.parametrize("least", [True, False])
+def test_rounds_of_a_busy_machine(least):
+    """Three recorded rounds of 20 networks against three others: the true speed-up is 1."""
+    times = np.loadtxt(ROUNDS, delimiter=",", skiprows=1)
+    rng = np.random.default_rng(4)
+    held, mean_held = [], []
+    for _ in range(100):
+        order = rng.permutation(times.shape[1])
+        sides = [[reading(own[some], least) for own in times] for some in (order[:3], order[3:6])]
+        found = ratios(*sides)
+        held += [low < 1 < high for low, high in (r.interval(0.95) for r in found)]
+        low, high = mean_ratio(found, range(len(found)), *sides).interval(0.95)
+        mean_held.append(low < 1 < high)
+    assert 0.92 < np.mean(held) < 0.98
+    assert np.mean(mean_held) > 0.85
 
 
 def test_networks_lend_each_other_what_they_know_of_noise():
@@ -115,19 +146,40 @@ def test_a_prediction_brings_its_own_interval():
 
 
 def test_the_mean_is_over_networks_each_with_its_batches():
-    logs = [0.1, 0.3, 0.6]
-    found = mean_ratio([Ratio(v, 1e-4, 9.0) for v in logs], ["x", "x", "y"])
+    logs, exact = [0.1, 0.3, 0.6], [reading([1.0, 1.0, 1.0])] * 3
+    found = mean_ratio([Ratio(v, 1e-4, 9.0) for v in logs], ["x", "x", "y"], exact, exact)
     assert found.log == pytest.approx((0.2 + 0.6) / 2)
     assert found.freedom == 1
     assert found.variance == pytest.approx(np.var([0.2, 0.6], ddof=1) / 2)
 
 
 def test_the_mean_of_one_network_has_the_noise_of_its_cases():
-    found = mean_ratio([Ratio(0.1, 4e-4, 9.0), Ratio(0.3, 4e-4, 9.0)], ["x", "x"])
+    exact = [reading([1.0, 1.0, 1.0])] * 2
+    found = mean_ratio([Ratio(0.1, 4e-4, 9.0), Ratio(0.3, 4e-4, 9.0)], ["x", "x"], exact, exact)
     assert found.log == pytest.approx(0.2)
     assert found.variance == pytest.approx(2e-4)
     assert found.freedom == pytest.approx(18)
-    assert mean_ratio([Ratio(0.1, math.nan, 9.0)], ["x"]).interval(0.95) is None
+    one = Ratio(0.1, math.nan, 9.0)
+    assert mean_ratio([one], ["x"], exact[:1], exact[:1]) is one
+
+
+def test_what_a_round_has_in_common_is_part_of_the_mean():
+    """Rounds of all networks 2 % apart on one side: the variance of the least of three of such rounds."""
+    rounds = [1.0, 1.02, 1.04]
+    a, b = [reading(rounds)] * 4, [reading([1.0, 1.0, 1.0])] * 4
+    found = mean_ratio([Ratio(0.1, 0.0, 9.0)] * 4, "wxyz", a, b)
+    assert found.variance == pytest.approx(_variance_of_order(3, True) * np.var(np.log(rounds), ddof=1))
+    assert found.freedom == pytest.approx(2)
+    half = mean_ratio([Ratio(0.1, 0.0, 9.0)] * 4, "wxyz", a[:2], b[:2])
+    assert half.variance == pytest.approx(found.variance / 4)
+
+
+def test_one_round_does_not_tell_what_networks_have_in_common():
+    single, many = [Reading(1.0, (1.0,))] * 3, [reading([1.0, 1.01, 1.02])] * 3
+    found = [Ratio(0.1, math.nan, 9.0), Ratio(0.2, math.nan, 9.0), Ratio(0.3, math.nan, 9.0)]
+    assert mean_ratio(found, "xyz", single, many).interval(0.95) is None
+    told = [Reading(1.0, half_width=0.1)] * 3
+    assert mean_ratio(found, "xyz", told, many).interval(0.95) is not None
 
 
 def test_equal_rounds_have_an_interval_of_no_width():
