@@ -52,5 +52,6 @@ __all__ = ["__version__", *_API]
 
 def __getattr__(name: str) -> Any:
     if name in _API:
-        return getattr(import_module(_API[name]), name)
+        value = globals()[name] = getattr(import_module(_API[name]), name)  # not the module of that name
+        return value
     raise AttributeError(f"module 'edgeprof' has no attribute '{name}'")

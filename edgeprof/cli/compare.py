@@ -186,7 +186,7 @@ def _counts(found: Comparison) -> str:
 def _show_pairs(found: Comparison, top: int) -> None:
     shown = found.pairs[:top]
     print(f"\n  {'the largest differences':<33}{'A ms':>9}{'B ms':>9}  speed-up")
-    for pair, name in zip(shown, _names(shown), strict=True):
+    for pair, name in zip(shown, _names(found.pairs)[:top], strict=True):
         a_ms, b_ms = pair.latency_ms
         mark = MARKS[found.verdict(pair.ratio)]
         print(f"  {name:<33}{a_ms:>9.4g}{b_ms:>9.4g}  {_told(found, pair.ratio):<22} {mark}"[:WIDTH])

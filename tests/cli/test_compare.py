@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,8 @@ def test_selections_and_refusals(
         database("edgeprof.db", nets=3, launch=launch, seed=seed)
     out = edgeprof("compare", ":launch=blocking", ":launch=async")[1]
     assert "launch blocking → async" in out
+    one = edgeprof("compare", ":launch=blocking", ":launch=async", "--top", "1")[1]
+    assert re.search(r"\n  depth \d+ batch \d ", one), "named by what tells all cases apart, not those shown"
     assert edgeprof("compare", ":launch=blocking", ":launch=async", "--top", "0")[1].count("\n") < out.count(
         "\n"
     )
