@@ -259,6 +259,10 @@ def cannot_run(net: Network, runtime: str, reason: str) -> BackendError:
     text = reason.lower()
     hints = (
         ("is not a registered function/op", "the runtime lacks this operator: export without it"),
+        ("no op registered for", "the runtime lacks this operator: export without it"),
+        ("invalid model", "the file is not as ONNX defines it: export it again"),
+        ("shapeinferenceerror", "its shapes contradict each other: export it again, or give another --shape"),
+        ("cannot be reshaped", "it is made for another size: give another --batch or --shape"),
         ("not implemented", "the runtime lacks this operator for these types: export without it"),
         ("could not find an implementation", "the runtime lacks this operator for these types"),
         ("opset", "use a newer runtime, or onnx.version_converter.convert_version(model, 17)"),
@@ -266,7 +270,7 @@ def cannot_run(net: Network, runtime: str, reason: str) -> BackendError:
         ("no answer for", "it may hang: try it in the bare runtime"),
         ("out of memory", "use a smaller --batch"),
         ("failed to allocate", "use a smaller --batch"),
-        ("out of bounds", "its whole numbers have a range of their own that the graph does not tell"),
+        ("data bounds", "its whole numbers have a range of their own that the graph does not tell"),
     )
     hint = next((advice for mark, advice in hints if mark in text), "try it in the bare runtime")
     return BackendError(f"{runtime} cannot run {net.label()}: {reason}", hint)

@@ -12,14 +12,17 @@ import pytest
 
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import open_backend
-from edgeprof.errors import BackendError, CatalogueError, EdgeprofError
+from edgeprof.errors import BackendError, CatalogueError, EdgeprofError, FitError
+from edgeprof.fit.fitting import fit_law
+from edgeprof.fit.forms import read_form
 from edgeprof.nets.model import ModelFile, model_file
 from edgeprof.nets.network import Network, ZooNet
 from edgeprof.profile import Profile, cannot_run, find_network, profile_model, taken_apart
 from edgeprof.roofline import Roofline
 from edgeprof.store import Store
-from edgeprof.sweep import open_target
+from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.case import Case
+from edgeprof.sweeps.spec import parse_sweep
 from edgeprof.timing.measurement import Measurement, Round, measurement
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
@@ -199,3 +202,16 @@ def test_names_and_files(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lenet5").write_bytes(model_files["image13"].read_bytes())  # a file comes first
     assert isinstance(find_network("lenet5", 1)[0], ModelFile)
+
+
+def test_a_profile_beside_a_sweep_can_be_fitted(tmp_path: Path) -> None:
+    sweep = parse_sweep({"name": "s", "net": {"batch": 8}, "vary": {"depth": [8, 16], "fc": [0, 1, 2]}}, "s")
+    with open_target(backend=f"simulated:{LAW},noise=1%") as target:
+        run_sweep([sweep], tmp_path / "m.db", target, seed=1)
+        profile_model("lenet5", target, db=tmp_path / "m.db", seed=1)
+    with Store(tmp_path / "m.db") as store:
+        measured = store.measurements()
+    law = fit_law(measured, read_form("kernels"), cross_validate=False).law
+    assert law.networks == 7
+    with pytest.raises(FitError, match="lenet5 is not of the family"):
+        fit_law(measured, read_form("eq13"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,14 @@ from edgeprof.timing.noise import of_sampling, sampling_noise
 from edgeprof.timing.place import HERE, Here, Place
 from edgeprof.timing.process import Worker
 
+LONGEST_REASON = 300  # characters
+NOISE_OF_ERRORS = (
+    (r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", ""),
+    (r"Load model from \S+ failed: ?", ""),
+    (r"/\S+:\d+ (?:[\w:<>*& ]+ )?[\w:~]+\([^()]*\) (?:const )?", ""),  # file, line and function of a source
+    (r"Error in execution: ", ""),
+    (r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ", r"\1 \2: "),
+)
 CHAIN = 40  # kernels in the network that prices one profile event
 PROFILE_S = 0.2
 KEPT_BYTES = 2**31  # of network files, in the scratch folder
@@ -201,26 +210,36 @@ class RuntimeBackend:
         weights: Path | None = None,
         inputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        answer = self._worker.ask(
-            {
-                "do": "measure",
-                "model": self._place.file(model),
-                "weights": str(weights) if weights else None,
-                "inputs": inputs,
-                "threads": threads,
-                "providers": list(self._providers),
-                "options": dict(options),
-                "stop": stop.as_dict(),
-                "input": self._place.file(tiles) if tiles else None,
-                "seed": 0,
-                "profile_s": PROFILE_S if stop.profile else 0,
-                "graph": graph,
-            },
-            timeout_s,
-        )
+        try:
+            answer = self._worker.ask(
+                {
+                    "do": "measure",
+                    "model": self._place.file(model),
+                    "weights": str(weights) if weights else None,
+                    "inputs": inputs,
+                    "threads": threads,
+                    "providers": list(self._providers),
+                    "options": dict(options),
+                    "stop": stop.as_dict(),
+                    "input": self._place.file(tiles) if tiles else None,
+                    "seed": 0,
+                    "profile_s": PROFILE_S if stop.profile else 0,
+                    "graph": graph,
+                },
+                timeout_s,
+            )
+        except BackendError as error:
+            raise BackendError(plain_reason(error.message), error.hint) from None
         if stop.profile and not answer.get("kernels"):
             raise WorkerError("the profile has no kernels", "the runtime was built without profiling")
         return answer
+
+
+def plain_reason(text: str) -> str:
+    """What a runtime complains of, without its codes, the places in its sources and the path that it was given."""
+    for pattern, instead in NOISE_OF_ERRORS:
+        text = re.sub(pattern, instead, text)
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
 def _inputs(case: Case) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprof.errors import FitError
 from edgeprof.fit.composition import schedule
 from edgeprof.fit.examples import Example
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.nets.spec import NetSpec
 
 SMALLEST_MS = 2e-4  # a kernel under the profiler's resolution counts as this long
 
@@ -61,6 +63,7 @@ def _kernel_tables(examples: Sequence[Example], form: Form, constants: Mapping[s
 
 
 def _net_tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[Table]:
+    _of_family(examples, form)
     values = columns([net_row(e) for e in examples], constants)
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     found = []
@@ -88,6 +91,7 @@ def totals_table(examples: Sequence[Example], form: Form, constants: Mapping[str
         fixed = design(overhead, {}, columns(rows, constants), len(examples))
         x = np.hstack([schedule(form, runs, constants).sums / scale[:, None], fixed])
     else:
+        _of_family(examples, form)
         expressions = [t for g in form.group for t in form.expressions[g.name]]
         values = columns([net_row(e) for e in examples], constants)
         x = design([*expressions, *overhead], form.definitions, values, len(examples))
@@ -99,6 +103,17 @@ def totals_table(examples: Sequence[Example], form: Form, constants: Mapping[str
         np.ones(len(y)),
         np.arange(len(y)),
     )
+
+
+def _of_family(examples: Sequence[Example], form: Form) -> None:
+    """See that a form in the family's variables can say something of every example."""
+    other = next((e for e in examples if not isinstance(e.measurement.case.net, NetSpec)), None)
+    if other is not None:
+        name = other.measurement.case.net.label()
+        raise FitError(
+            f"form '{form.name}' is in the family's variables, and {name} is not of the family",
+            "take --form kernels, or a database of the family alone",
+        )
 
 
 def net_row(example: Example) -> dict[str, float]:

@@ -183,7 +183,47 @@ def _macs(
         return math.prod(pixels) * math.prod(shape[1:])
     if node.op_type in ("Gemm", "MatMul") and outputs:
         return math.prod(_product(node, inputs, outputs, weights))
+    if node.op_type in WEIGHT_AT:
+        shape = _input_shapes(node, inputs, weights)[WEIGHT_AT[node.op_type]]
+        inner = math.prod(shape[1:]) if "Conv" in node.op_type else shape[-2]
+        return math.prod(outputs[0]) * inner
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        x, to_gates, back = _input_shapes(node, inputs, weights)[:3]
+        return math.prod(x[:2]) * (math.prod(to_gates) + math.prod(back))
+    if node.op_type == "Einsum":
+        return _einsum(node, _input_shapes(node, inputs, weights))
     return 0
+
+
+WEIGHT_AT = {
+    "ConvInteger": 1,
+    "QLinearConv": 3,
+    "MatMulInteger": 1,
+    "QLinearMatMul": 3,
+}  # of quantised products
+
+
+def _input_shapes(
+    node: onnx.NodeProto, inputs: tuple[Shape, ...], weights: list[onnx.TensorProto]
+) -> list[Shape]:
+    """The shape of every input in its place; of one that is left out, none."""
+    constants = {tensor.name: tuple(tensor.dims) for tensor in weights}
+    rest = iter(inputs)
+    return [constants[v] if v in constants else next(rest) if v else () for v in node.input]
+
+
+def _einsum(node: onnx.NodeProto, shapes: list[Shape]) -> int:
+    """A product of two for every combination of its indices; one operand is no product, and dots are not read."""
+    equation = next(a.s.decode() for a in node.attribute if a.name == "equation").replace(" ", "")
+    terms = equation.partition("->")[0].split(",")
+    if len(terms) != 2 or "." in equation:
+        return 0
+    sizes = {
+        index: size
+        for term, shape in zip(terms, shapes, strict=True)
+        for index, size in zip(term, shape, strict=True)
+    }
+    return math.prod(sizes.values())
 
 
 def _learnt(tensor: onnx.TensorProto) -> bool:

@@ -60,7 +60,7 @@ def answer(request, loop, driver, answers):
     except ImportError as error:
         return {"error": str(error), "kind": "missing"}
     except Exception as error:
-        text = " ".join(str(error).split())[:400] or type(error).__name__
+        text = " ".join(str(error).split())[:2000] or type(error).__name__
         kind = "memory" if "bad_alloc" in text or "Failed to allocate" in text else "refused"
         return {"error": text, "kind": kind}
 

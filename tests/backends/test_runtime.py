@@ -11,7 +11,7 @@ import pytest
 
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
-from edgeprof.backends.runtime import RuntimeBackend, chain_bytes
+from edgeprof.backends.runtime import RuntimeBackend, chain_bytes, plain_reason
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.build import build_model
 from edgeprof.nets.model import model_file
@@ -108,6 +108,32 @@ def test_a_network_of_the_zoo_runs(backend):
     one = case(net=ZooNet(name="lenet5"), batch=1)
     found = measurement(one, [backend.measure(one, 1, QUICK, None)], "minimum", 1, False)
     assert {name for k in found.kernels for name in k.operators} >= {"classifier", "softmax"}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Load model from /tmp/edgeprof-1/a.onnx failed:/onnxruntime_src/core/graph/"
+            "model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, const onnxruntime::PathString&) Unsupported"
+            " model IR version: 99, max supported IR version: 13",
+            "Unsupported model IR version: 99, max supported IR version: 13",
+        ),
+        (
+            "Error in execution: Non-zero status code returned while running Gather node. Name:'g' Status Message:"
+            " indices element out of data bounds, idx=1",
+            "Gather g: indices element out of data bounds, idx=1",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Load model from /tmp/a.onnx failed:Fatal error:"
+            " com.example:Wobble(-1) is not a registered function/op",
+            "Fatal error: com.example:Wobble(-1) is not a registered function/op",
+        ),
+        ("x" * 400, "x" * 299 + "…"),
+    ],
+)
+def test_reasons_are_told_without_the_runtimes_insides(said, reason):
+    assert plain_reason(said) == reason
 
 
 def test_real_tiles_are_fed_and_wrong_ones_refused(backend, tmp_path):

@@ -397,3 +397,61 @@ def test_the_bytes_of_a_run() -> None:
         pixels + pixels + pixels // 4 + pixels // 4 + 2 * 10 + 2 * 10
     )  # Conv, Relu, MaxPool, Flatten, Gemm, Softmax
     assert {op.dims["Z"] for op in found} == {float(weights + results)}
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs", "weights", "names", "attributes", "macs"),
+    [
+        # sequences of 6, batch 2, 5 inputs, 3 hidden: gates of W [1, 4·3, 5] and R [1, 4·3, 3] at every step
+        (
+            "LSTM",
+            {"x": [6, 2, 5]},
+            {"w": [1, 12, 5], "r": [1, 12, 3]},
+            "x w r",
+            {"hidden_size": 3},
+            6 * 2 * 96,
+        ),
+        ("GRU", {"x": [6, 2, 5]}, {"w": [1, 9, 5], "r": [1, 9, 3]}, "x w r", {"hidden_size": 3}, 6 * 2 * 72),
+        ("Einsum", {"a": [2, 3, 4], "b": [2, 5, 4]}, {}, "a b", {"equation": "bic,bjc->bij"}, 2 * 3 * 5 * 4),
+        ("Einsum", {"a": [2, 3]}, {}, "a", {"equation": "ij->ji"}, 0),
+    ],
+)
+def test_recurrent_layers_and_sums_over_indices(
+    op_type: str,
+    inputs: dict[str, Dims],
+    weights: dict[str, list[int]],
+    names: str,
+    attributes: dict[str, Any],
+    macs: int,
+) -> None:
+    node = helper.make_node(op_type, names.split(), ["out"], name="op", **attributes)
+    assert operators(model([node], inputs, weights))[0].macs == macs
+
+
+def test_quantised_products() -> None:
+    def quantised(name: str, kind: int, shape: list[int]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def constant(name: str, shape: list[int]) -> onnx.TensorProto:
+        return TensorProto(
+            name=name, dims=shape, data_type=TensorProto.INT8, raw_data=bytes(math.prod(shape))
+        )
+
+    nodes = [
+        helper.make_node("ConvInteger", ["x", "w"], ["c"], name="conv", kernel_shape=[3, 3]),
+        helper.make_node("MatMulInteger", ["y", "m"], ["p"], name="product"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            quantised("x", TensorProto.UINT8, [1, 4, 10, 10]),
+            quantised("y", TensorProto.UINT8, [7, 16]),
+        ],
+        [quantised("c", TensorProto.INT32, [1, 8, 8, 8]), quantised("p", TensorProto.INT32, [7, 5])],
+        [constant("w", [8, 4, 3, 3]), constant("m", [16, 5])],
+    )
+    conv, product = operators(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]))
+    assert conv.macs == 8 * 8 * 8 * 4 * 9
+    assert product.macs == 7 * 16 * 5
+    assert (conv.parameters, conv.parameter_bytes) == (288, 288)

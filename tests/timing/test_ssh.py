@@ -25,6 +25,7 @@ from edgeprof.boards.detect import detect_machine
 from edgeprof.boards.sensors.sysfs import read_sysfs
 from edgeprof.cli import run
 from edgeprof.errors import BackendError, BoardError, WorkerError
+from edgeprof.nets.model import model_file
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweep import open_target
@@ -200,6 +201,18 @@ def test_networks_travel_once_and_serve_every_session(host, board):
         assert len(files) == 2  # the network, and the chain that prices an event
         assert backend.measure(case(), 3, QUICK, None).status == "ok"
         assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_any_model_is_measured_there_unless_it_is_too_large(host, board, model_files, monkeypatch):
+    net = model_file(model_files["text"], batch=2, shapes={"ids": (2, 7)})
+    large = model_file(model_files["apart"], batch=2, name="large")
+    with contextlib.closing(open_backend("ort-cpu", host)) as backend:
+        short = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
+        found = backend.measure(case().model_copy(update={"net": net}), 1, short, None)
+        assert {name for kernel in found.kernels for name in kernel.operators} >= {"embed", "query", "scores"}
+        monkeypatch.setattr("edgeprof.nets.model.MAX_BYTES", 1000)
+        with pytest.raises(BackendError, match="over 2 GB: too much to send"):
+            backend.measure(case().model_copy(update={"net": large}), 1, QUICK, None)
 
 
 def test_files_arrive_as_they_are_and_the_longest_unused_goes_first(host, board, tmp_path, monkeypatch):
