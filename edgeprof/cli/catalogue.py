@@ -58,7 +58,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A sweep, board, form or law, or a network of the zoo; with --emit a law's file will do."
+            help="A sweep, board, form or law (datasheet:BOARD too), or a network of the zoo; with --emit a law's file."
         ),
     ],
     emit: o.Emit = None,
@@ -88,30 +88,28 @@ def show(
         if found is not None:
             if batch is not None or out is not None:
                 raise CatalogueError(f"{name} is no network: it is a file of {kind}", f"edgeprof show {name}")
-            text = catalogue.read_text(found)
-            if json_:
-                print_json({"name": name, "kind": kind, "path": str(found), "text": text})
-            else:
-                print(text.rstrip())
-            return 0
+            return _show_file(name, kind, str(found), catalogue.read_text(found), json_)
+    if ":" in name:
+        from edgeprof.fit.law import law_json, read_law
+
+        return _show_file(name, "laws", None, law_json(read_law(name)), json_)
     from edgeprof.cli.network import show_network
     from edgeprof.nets.zoo import ZOO
 
-    if ":" in name and batch is None and out is None:
-        from edgeprof.fit.law import law_json, read_law
-
-        text = law_json(read_law(name))
-        if json_:
-            print_json({"name": name, "kind": "laws", "path": None, "text": text})
-        else:
-            print(text.rstrip())
-        return 0
     if name not in ZOO:
         raise CatalogueError(
             f"nothing in the catalogue is called '{name}'",
             "edgeprof list sweeps|boards|forms|laws|zoo tells names",
         )
     show_network(name, batch or 1, out, json_)
+    return 0
+
+
+def _show_file(name: str, kind: str, path: str | None, text: str, json_: bool) -> int:
+    if json_:
+        print_json({"name": name, "kind": kind, "path": path, "text": text})
+    else:
+        print(text.rstrip())
     return 0
 
 

@@ -47,11 +47,11 @@ def instead_of(law: Law) -> str:
 def on_board(law: Law, board: Board) -> Law:
     """``law`` with the peaks of ``board``, under both names.
 
-    :raises SpecError: the law's terms have no peaks in them, or the board's file has none.
+    :raises SpecError: the law is of a board already, or the board's file has no peaks.
     """
-    if not law.as_form.constants & set(PEAKS):
+    if not needs_board(law):
         raise SpecError(
-            f"law '{law.name}' is of {law.board or 'its own board'} alone, and in no board's peaks",
+            f"law '{law.name}' is of {law.board} alone",
             f"leave out the board, or ask its datasheet: datasheet:{board.name}",
         )
     peaks = peaks_of(board)

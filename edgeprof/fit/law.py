@@ -471,8 +471,7 @@ def read_law(name: str) -> Law:
 
     :raises CatalogueError: no such law or board. :raises SpecError: the file is wrong, or the law lacks a board.
     """
-    whole = not name.count(":") or Path(name).is_file()
-    own, _, board = (name, "", "") if whole else name.partition(":")
+    own, _, board = (name, "", "") if Path(name).is_file() else name.partition(":")
     path = catalogue.find("laws", own)
     law = parse_law(catalogue.read_text(path), str(path))
     if board:

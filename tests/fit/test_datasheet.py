@@ -146,6 +146,8 @@ def test_what_needs_or_takes_no_board() -> None:
     assert "datasheet:jetson-nano" in caught.value.hint
     with pytest.raises(SpecError, match="gtx960-theano' is of gtx960 alone"):
         read_law("gtx960-theano:jetson-nano")
+    with pytest.raises(SpecError, match="'datasheet:jetson-tx2' is of jetson-tx2 alone"):
+        on_board(read_law("datasheet:jetson-tx2"), read_board("jetson-nano"))
 
 
 def test_queries_say_what_predict_says() -> None:
