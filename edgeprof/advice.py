@@ -39,6 +39,10 @@ ADVICE: Mapping[str, Advice] = {
         "other programs kept the processor busy before the sweep began",
         "stop them, or pin edgeprof: taskset -c 0,1 edgeprof …",
     ),
+    "desktop": Advice(
+        "a desktop runs on the board: it takes memory, and the GPU whenever it draws",
+        "sudo systemctl isolate multi-user.target (back: graphical.target)",
+    ),
     "governor": Advice(
         "the processor's clock governor is not 'performance'", "sudo cpupower frequency-set -g performance"
     ),
@@ -67,8 +71,8 @@ ADVICE: Mapping[str, Advice] = {
         "fix it: sudo cpupower frequency-set -g performance (on a Jetson: sudo jetson_clocks)",
     ),
     "throttled": Advice(
-        "the processor throttled itself while a network was measured",
-        "cool it, or lower its clock and keep it there",
+        "clocks were cut while a network was measured, when it was measured again too",
+        "cool it, give it its own power supply, or lower the clock and keep it there",
     ),
     "unobserved": Advice(
         "a network that had been timed did not run again while the board's sensors were read: no power, no energy",

@@ -21,6 +21,7 @@ from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
 from edgeprof.boards.power import RESTORE, Power
+from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.gauges import AS_ROOT, open_gauges
 from edgeprof.boards.sensors.host import Disturbance, HostReading, between, hottest_c, read_host
@@ -170,6 +171,8 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
     else:
         yield Finding("power mode", "ok", f"{mode.name or 'without a name'} (number {mode.number})")
     yield from _left(root)
+    if names := read_desktop(root):
+        yield Finding("desktop", "warning", f"runs: {', '.join(names)}", ADVICE["desktop"].remedy)
     clock = read_gpu_clock(root)
     if clock is None or clock.mhz is None:
         yield Finding("gpu", "missing", "its clock cannot be read: it will not be in the measurements")

@@ -29,7 +29,8 @@ from edgeprof.sweeps.case import Case, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
-from edgeprof.timing.load import telemetry
+from edgeprof.timing.load import Total, telemetry
+from edgeprof.timing.longrun import LongRun, run_long
 from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.session import Images, Progress, SweepResult, run_session
 
@@ -158,15 +159,19 @@ def run_sweep(
     tiles: Path | None = None,
     seed: int | None = None,
     held: bool = False,
+    long: LongRun | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> SweepResult:
     """Measure what ``sweeps`` ask for and ``db`` does not have yet.
 
     :param tiles: a folder or picture of real inputs, instead of noise. :param seed: of the order within rounds.
+    :param long: what each case does beside its rounds, on and on or at a rate.
     :param held: the device is this sweep's alone already (:func:`alone`).
     :raises EdgeprofError: the request is wrong or cannot be met here.
     """
+    if long and target.backend.simulated:
+        raise SpecError("a simulated board does not run on and on", "leave out --sustained and --rate")
     cases = cases_of(sweeps, target, tiles)
     images = None
     if tiles is not None:
@@ -193,6 +198,9 @@ def run_sweep(
             result = spend(pool, store, _design_form(target), measure, rounds=rounds, budget_s=budget_s)
         else:
             result = measure(cases, rounds=rounds, budget_s=budget_s, fresh=fresh)
+        if long:
+            spent_s, left = run_long(cases, store, target.backend, gauges, _total(target), long, watch, say)
+            result = result.longer(spent_s, left)
     few = ["few-rounds"] * result.cases if rounds < 3 else []
     general = [(None, code) for code in (*warnings, *few)]
     return replace(result, warned=(*general, *result.warned))
@@ -309,6 +317,8 @@ def noticed(target: Target) -> tuple[str, ...]:
     found = []
     if (target.place.sense().load_1m or 0) > BUSY * target.threads:
         found.append("busy")
+    if target.spec and target.spec.kind == "jetson" and target.place.desktop():
+        found.append("desktop")
     if target.machine.get("governor") not in (None, "performance"):
         found.append("governor")
     return tuple(found)
@@ -330,8 +340,11 @@ def gauges_of(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
 
 def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
     """Telemetry of a case, by the board's own sensors."""
-    total = target.spec.total_mw if target.spec else lambda rails: None
-    return telemetry(case, target.backend, gauges, total)
+    return telemetry(case, target.backend, gauges, _total(target))
+
+
+def _total(target: Target) -> Total:
+    return target.spec.total_mw if target.spec else lambda rails: None
 
 
 @contextmanager

@@ -165,7 +165,7 @@ class RuntimeBackend:
                 "seconds": seconds,
                 "rate_hz": rate_hz,
             },
-            self._patience_s + 2 * seconds + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S,
+            self._patience_s + 3 * seconds + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S,
             meanwhile=meanwhile,
             every_s=every_s,
         )

@@ -17,6 +17,18 @@ def sweep(
     ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    sustained: Annotated[
+        str | None,
+        typer.Option(
+            help="Each case on and on for this time too, such as 10m: is it steady, when does it throttle?"
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1e5, help="Each case so many times a second too: response times, up to the p99."
+        ),
+    ] = None,
     power_mode: Annotated[
         str | None,
         typer.Option(
@@ -74,6 +86,7 @@ def sweep(
     from edgeprof.modes import in_setting, run_modes, settings
     from edgeprof.sweep import cases_of, estimate_s, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
+    from edgeprof.timing.longrun import LongRun, long_s
 
     knobs = o.given(
         dict(
@@ -91,6 +104,7 @@ def sweep(
     sweeps = [read_sweep(name).override(knobs).resampled(nets, seed) for name in names or ["quick"]]
     stop = Stop(target_ci=o.percent(target_ci))
     budget_s = o.seconds(budget) if budget else None
+    long = LongRun(o.seconds(sustained) if sustained else None, rate) if sustained or rate else None
     with open_target(board, backend, place=o.place(host, host_python)) as target:
         wanted = settings(target, o.words(power_mode), o.clocks(clocks)) if power_mode or clocks else []
         targets = [in_setting(target, setting) for setting in wanted] or [target]
@@ -100,6 +114,7 @@ def sweep(
             if not target.backend.simulated
             else 0.01 * len(cases) * rounds
         )
+        guess += long_s(long) * len(cases)
         if dry_run:
             if json_:
                 print_json({"cases": len(cases), "rounds": rounds, "estimate_s": guess, "db": str(db)})
@@ -123,6 +138,7 @@ def sweep(
                     stop=stop,
                     budget_s=budget_s,
                     fresh=fresh,
+                    long=long,
                     tiles=tiles,
                     watch=watch,
                     say=say,

@@ -124,6 +124,8 @@ def measurement(
     case: Case, rounds: Sequence[Round], estimator: Estimator, wanted: int, simulated: bool
 ) -> Measurement:
     """The measurement that ``rounds`` of ``case`` amount to, of ``wanted`` rounds asked for."""
+    long = {k: v for r in rounds if r.number == 0 and r.status == "ok" for k, v in r.telemetry.items()}
+    rounds = [r for r in rounds if r.number > 0]
     good = [r for r in rounds if r.status == "ok"]
     reason = next((r.reason for r in rounds if r.status == "failed"), "")
     if not good:
@@ -162,7 +164,7 @@ def measurement(
         unattributed_ms=math.fsum([latency, *(-k.ms for k in kernels)]) if kernels else None,
         profiled_latency_ms=combine(profiled, estimator) if profiled else None,
         coverage=raw_ms / latency if kernels else None,
-        telemetry=chosen.telemetry,
+        telemetry={**chosen.telemetry, **long},
         environment=chosen.environment,
         warnings=warnings,
     )

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from edgeprof.boards.detect import Machine, detect_machine, emulated
 from edgeprof.boards.power import Power
+from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.gauges import Gauges, open_gauges
 from edgeprof.boards.sensors.host import HostReading, read_host
 from edgeprof.boards.sensors.nvml import gpus_here
@@ -68,6 +69,10 @@ class Place(Starter, Protocol):
         """The power mode that it is in; None where it has none."""
         ...
 
+    def desktop(self) -> bool:
+        """Whether a desktop runs there."""
+        ...
+
     def power(self) -> Power:
         """What sets its power mode and clocks. Raises BoardError where that cannot be done from here."""
         ...
@@ -113,6 +118,9 @@ class Here:
     def power_mode(self) -> str | None:
         mode = read_power_mode(self.root)
         return mode.name if mode else None
+
+    def desktop(self) -> bool:
+        return bool(read_desktop(self.root))
 
     def power(self) -> Power:
         return Power(self.root)

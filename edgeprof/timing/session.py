@@ -34,6 +34,12 @@ SENTINEL_EVERY_ROUNDS = 10.0  # where time is simulated
 PAUSES_S = (2.0, 4.0, 8.0)  # where a restart did not mend it: waits, with a look after each
 WAIT_S = 60.0  # of a session, all pauses together
 AGAIN = 2  # times at most that a disturbed round is measured again
+HEADROOM_C = 5.0  # below a passive trip point: less, and a round is not begun
+COOL_C = 10.0  # and waits for this much, or
+COOL_S = 60.0  # so long
+VAIN = 3  # rounds in a row that were throttled again: no more of them are measured again
+COOL_STEP_S = 2.0
+COOLING_S = 300.0  # of a session, all waits together
 MENDED = 2  # drifts that a restart mended, after which the worker is restarted again and again
 FRESH = 0.1  # of a drift: what may come between two such restarts
 OF_ONE_CASE = (WorkerError, BackendError, SpecError)  # others, such as a board that is gone, end the session
@@ -63,6 +69,15 @@ class SweepResult:
     measuring_s: float
     stopped: str
     warned: tuple[tuple[Case | None, str], ...]
+
+    def longer(self, spent_s: float, failed: Sequence[tuple[Case, str]]) -> SweepResult:
+        """The same with so many seconds more of running networks, and what failed of that."""
+        return replace(
+            self,
+            failed=(*self.failed, *failed),
+            wall_s=self.wall_s + spent_s,
+            measuring_s=self.measuring_s + spent_s,
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -143,6 +158,7 @@ def run_session(
             else:
                 measured.add(case)
             finished += (case, turn) not in again
+            disturbed += session.throttled(case, turn)
             again.update(disturbed)
             queue.extend(disturbed)
     if stopped:
@@ -196,6 +212,9 @@ class _Session:
         self._restarted = self._now()
         self._restart_every = float("inf")
         self._waited = 0.0
+        self._cooled = 0.0
+        self._hot: Counter[tuple[Case, int]] = Counter()
+        self._vain = 0
         self._taken: dict[tuple[Case, int], tuple[int, int]] = {}  # looks before and after each round
         self._open: list[tuple[Case, int]] = []  # rounds since the last look
         self._flagged: dict[tuple[Case, int], None] = {}
@@ -203,8 +222,9 @@ class _Session:
         self._repeats: Counter[tuple[Case, int]] = Counter()
 
     def measure(self, case: Case, number: int) -> Round:
-        """Measure one round of one case and keep it; trouble becomes a failed round."""
-        before = self._sense()
+        """Measure one round of one case and keep it; trouble becomes a failed round. It waits for a board that is about
+        to cut its clocks."""
+        before = self._cool(self._sense(), HEADROOM_C)
         try:
             with _batch_file(self._tiles, case) as path:
                 result = self._backend.measure(case, number, self._stop, path)
@@ -238,6 +258,31 @@ class _Session:
             self._flagged.pop((case, number), None)
             self._open.append((case, number))
         return result
+
+    def throttled(self, case: Case, number: int) -> list[tuple[Case, int]]:
+        """The round, where it ran under cut clocks, to be measured again when the board is cooler."""
+        key = case, number
+        if "throttled" not in self._codes[key]:
+            self._vain = 0 if self._hot[key] else self._vain
+            return []
+        self._vain += self._hot[key] > 0
+        if self._hot[key] >= AGAIN or self._vain >= VAIN:
+            return []
+        self._hot[key] += 1
+        self._cool(self._sense(), COOL_C)
+        return [key]
+
+    def _cool(self, seen: HostReading, least_c: float) -> HostReading:
+        """Wait, in bounds, where the board has less than ``least_c`` to go until it cuts its clocks."""
+        spent = 0.0
+        while not self._backend.simulated and seen.headroom_c is not None and seen.headroom_c < least_c:
+            if spent >= COOL_S or self._cooled >= COOLING_S or self._clock() + COOL_STEP_S > self._deadline:
+                break
+            self._sleep(COOL_STEP_S)
+            spent, self._cooled = spent + COOL_STEP_S, self._cooled + COOL_STEP_S
+            least_c = COOL_C
+            seen = self._sense()
+        return seen
 
     def watch_sentinels(self, case: Case) -> list[tuple[Case, int]]:
         """Look at the sentinels when it is time. Rounds that are to be measured again."""

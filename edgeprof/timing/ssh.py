@@ -20,6 +20,8 @@ from typing import Any
 from edgeprof.boards.detect import FILES as MACHINE_FILES
 from edgeprof.boards.detect import Machine, System, detect_machine, physical_cores
 from edgeprof.boards.power import Power
+from edgeprof.boards.sensors.desktop import FILES as DESKTOP_FILES
+from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.gauges import Gauges
 from edgeprof.boards.sensors.host import FILES as HOST_FILES
 from edgeprof.boards.sensors.host import HostReading, read_host
@@ -173,6 +175,12 @@ class Host:
         with self._copied(POWER_FILES) as root:
             mode = read_power_mode(root)
         return mode.name if mode else None
+
+    def desktop(self) -> bool:
+        if self._guest.alive:
+            with suppress(WorkerError, BackendError), self._copied(DESKTOP_FILES) as root:
+                return bool(read_desktop(root))
+        return False
 
     def power(self) -> Power:
         raise BoardError(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.boards.detect import load_1m
+from edgeprof.boards.sensors.host import HostReading
 from edgeprof.errors import BackendError, StoreError, WorkerError
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
@@ -27,7 +29,16 @@ from edgeprof.sweeps.spec import read_sweep
 from edgeprof.timing.drift import FIRST, READING, SENTINELS
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.place import device_lock
-from edgeprof.timing.session import AGAIN, SENTINEL_EVERY_S, WAIT_S, run_session
+from edgeprof.timing.session import (
+    AGAIN,
+    COOL_C,
+    COOL_S,
+    COOLING_S,
+    SENTINEL_EVERY_S,
+    VAIN,
+    WAIT_S,
+    run_session,
+)
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
 
@@ -649,3 +660,55 @@ def test_a_second_sweep_says_so_and_waits(end):
 def test_other_devices_do_not_wait():
     with device_lock(f"test-{os.getpid()}-a", pytest.fail), device_lock(f"test-{os.getpid()}-b", pytest.fail):
         pass
+
+
+class Board:
+    """What a board's counters say: events come with the turns named, and it warms up and cools as it is told."""
+
+    def __init__(self, events=lambda look: 0, headroom=lambda slept: None):
+        self._events, self._headroom = events, headroom
+        self.looks = self.counted = 0
+        self.slept = 0.0
+
+    def __call__(self):
+        self.looks += 1
+        self.counted += self._events(self.looks)
+        return HostReading(time.monotonic(), throttled=self.counted, headroom_c=self._headroom(self.slept))
+
+    def sleep(self, seconds):
+        self.slept += seconds
+
+
+def on_board(calm, path, board, rounds=1):
+    with Store(path, create=True) as store:
+        return run_session(
+            CASES, store, calm, "median", rounds=rounds, stop=QUICK, seed=1, sleep=board.sleep, sense=board
+        )
+
+
+def asked(calm):
+    return [key for key in calm.asked if not is_sentinel(key[0])]
+
+
+def test_a_throttled_round_is_measured_again(calm, path):
+    board = Board(lambda look: int(len(asked(calm)) == 2 and not board.counted))  # after the second round
+    found = on_board(calm, path, board)
+    assert sorted(Counter(asked(calm)).values()) == [1, 1, 2]
+    assert "throttled" not in found.warnings
+    assert [superseded for *_, superseded in rounds_in(path)] == [0, 1, 0, 0]
+
+
+def test_a_board_that_always_throttles_is_flagged_and_not_measured_for_ever(calm, path):
+    found = on_board(calm, path, Board(lambda look: 1), rounds=2)
+    assert found.measured == 3
+    assert 6 < len(asked(calm)) <= 6 + VAIN + AGAIN
+    assert {case for case, code in found.warned if code == "throttled"} == set(CASES)
+
+
+def test_a_hot_board_is_waited_for_in_bounds(calm, path):
+    board = Board(headroom=lambda slept: 2 + slept / 2)
+    on_board(calm, path, board)
+    assert board.slept == pytest.approx(2 * (COOL_C - 2), abs=2)
+    for_ever = Board(headroom=lambda slept: 1.0)
+    on_board(calm, path.with_name("b.db"), for_ever, rounds=3)
+    assert COOLING_S - COOL_S <= for_ever.slept <= COOLING_S

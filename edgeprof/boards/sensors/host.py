@@ -22,6 +22,8 @@ FILES = (
     f"{CPU}/thermal_throttle/core_throttle_count",
     "sys/class/thermal/thermal_zone*/temp",
     "sys/class/thermal/thermal_zone*/type",
+    "sys/class/thermal/thermal_zone*/trip_point_*_type",
+    "sys/class/thermal/thermal_zone*/trip_point_*_temp",
     f"sys/class/hwmon/hwmon*/oc*{SUFFIX}",
 )
 
@@ -30,7 +32,9 @@ FILES = (
 class HostReading:
     """Counters at one moment. ``steal`` and ``total`` are ticks of all processors, ``waited_us`` microseconds in which
     some task waited for a processor (pressure stall information), ``runnable`` the tasks that run or could, the reading
-    one among them, ``load_1m`` their mean over a minute, ``mhz`` the present clocks, temperatures by zone."""
+    one among them, ``load_1m`` their mean over a minute, ``mhz`` the present clocks, temperatures by zone,
+    ``headroom_c`` how far the hottest zone is below the temperature from which on the kernel cuts clocks (its passive
+    trip point)."""
 
     at_s: float
     steal: int | None = None
@@ -41,6 +45,7 @@ class HostReading:
     mhz: tuple[float, ...] = ()
     temperature_c: Mapping[str, float] = field(default_factory=dict)
     throttled: int | None = None
+    headroom_c: float | None = None
 
 
 def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading:
@@ -68,6 +73,7 @@ def read_host(root: Path = Path("/"), now_s: float | None = None) -> HostReading
         mhz=tuple(c / 1000 for c in clocks if c),
         temperature_c=_temperatures(root),
         throttled=sum(counts) if counts else None,
+        headroom_c=_headroom_c(root),
     )
 
 
@@ -142,6 +148,18 @@ def _temperatures(root: Path) -> dict[str, float]:
         if value is not None and value / 1000 > IDLE_C + 1:
             found[(_text(zone / "type") or zone.name).strip()] = value / 1000
     return found
+
+
+def _headroom_c(root: Path) -> float | None:
+    found = []
+    for path in (root / "sys/class/thermal").glob("thermal_zone*/trip_point_*_type"):
+        if (_text(path) or "").strip() != "passive":
+            continue
+        trip = _number(path.with_name(path.name.replace("_type", "_temp")))
+        now = _number(path.with_name("temp"))
+        if trip is not None and now is not None and trip > 0 and now / 1000 > IDLE_C + 1:
+            found.append((trip - now) / 1000)
+    return min(found, default=None)
 
 
 def _first(path: Path, start: str) -> str:

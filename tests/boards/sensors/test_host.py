@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeprof.boards.sensors.host import FILES, HostReading, between, read_host
+from edgeprof.boards.sensors.host import FILES, HostReading, between, hottest_c, read_host
 
 STAT = "cpu  100 0 50 800 10 0 5 35 0 0\ncpu0 50 0 25 400 5 0 2 18 0 0\nprocs_running 3\n"
 PRESSURE = (
@@ -124,3 +124,19 @@ def test_this_machine_counts_upwards():
     assert after.at_s > before.at_s
     assert (after.total or 0) >= (before.total or 0) > 0
     assert (after.runnable or 0) >= 1
+
+
+def test_how_far_it_is_until_clocks_are_cut(emulated):
+    root = emulated("orin-nano")
+    assert read_host(root).headroom_c == pytest.approx(95 - 53.968)
+    zone = root / "sys/class/thermal/thermal_zone1"
+    (zone / "temp").write_text("93500")
+    assert read_host(root).headroom_c == pytest.approx(1.5)
+    (zone / "trip_point_0_type").write_text("critical")
+    assert read_host(root).headroom_c == pytest.approx(95 - 53.968)
+
+
+def test_the_hottest_zone_is_not_the_power_chip_s():
+    assert hottest_c({"PMIC-Die": 100.0, "GPU-therm": 40.0}) == 40
+    assert hottest_c({"PMIC-Die": 100.0}) is None
+    assert hottest_c({}) is None

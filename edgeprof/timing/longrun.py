@@ -1,0 +1,225 @@
+"""Long runs: a network on and on until the board is warm, and at a fixed rate with idle gaps between."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from edgeprof.backends.base import Backend, Sustained
+from edgeprof.boards.sensors.gauges import Gauges, Seen, mean
+from edgeprof.errors import BackendError, WorkerError
+from edgeprof.store import Store
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.load import Total, described, known
+from edgeprof.timing.measurement import Round
+from edgeprof.timing.session import Progress
+
+NUMBER = 0  # of the round that keeps it: rounds that are timed begin at 1
+RESPONSES = 1000  # at a rate: the 99th percentile has ten above it
+LONGEST_S = 60.0
+LOOK_S = 1.0
+POINTS = 60  # of a curve, at most
+STEADY = 0.03  # of the throughput: the points from then on lie this close to the last quarter
+TOLD = ("power_mw", "gpu_mhz", "gpu_load_pct", "cpu_mhz", "temperature_c", "used_mib", "fan_pct", "sources")
+
+Look = tuple[float, Seen]  # seconds since the run began
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """What is asked for: seconds on and on (``sustained_s``), and runs a second (``rate_hz``)."""
+
+    sustained_s: float | None = None
+    rate_hz: float | None = None
+
+    def asked(self) -> dict[str, dict[str, float]]:
+        """By the name of its result, what each part of it was asked to be."""
+        parts = {"sustained": {"asked_s": self.sustained_s}, "at_rate": {"rate_hz": self.rate_hz}}
+        return {name: dict(part) for name, part in parts.items() if None not in part.values()}  # type: ignore[arg-type]
+
+
+def long_s(wanted: LongRun | None) -> float:
+    """How long it lasts for each case (s)."""
+    if wanted is None:
+        return 0.0
+    paced = min(RESPONSES / wanted.rate_hz, LONGEST_S) if wanted.rate_hz else 0.0
+    return (wanted.sustained_s or 0.0) + paced
+
+
+def long_telemetry(
+    case: Case,
+    backend: Backend,
+    gauges: Gauges,
+    total_mw: Total,
+    wanted: LongRun,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """Telemetry of a long run: ``sustained``, ``at_rate``, or both; what is not known is absent.
+
+    :raises WorkerError: it crashed. :raises BackendError: nothing really runs.
+    """
+    found: dict[str, Any] = {}
+    if wanted.sustained_s:
+        ran, looks = _run(case, backend, gauges, wanted.sustained_s, 0.0, clock)
+        found["sustained"] = {**wanted.asked()["sustained"], **sustained(case.batch, ran, looks, total_mw)}
+    if wanted.rate_hz:
+        seconds = min(RESPONSES / wanted.rate_hz, LONGEST_S)
+        ran, looks = _run(case, backend, gauges, seconds, wanted.rate_hz, clock)
+        found["at_rate"] = {**wanted.asked()["at_rate"], **at_rate(case.batch, ran, looks, total_mw)}
+    return found
+
+
+def run_long(
+    cases: Sequence[Case],
+    store: Store,
+    backend: Backend,
+    gauges: Gauges,
+    total_mw: Total,
+    wanted: LongRun,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[float, list[tuple[Case, str]]]:
+    """Run each case that could be measured for long, unless the store has that: seconds spent, and what failed."""
+    kept, done = store.rounds(), store.done()
+    left = []
+    for case in (case for case in cases if (case.key(), 1) in done):
+        rounds = kept.get(case.key(), ())
+        had = next((r.telemetry for r in rounds if r.number == NUMBER and r.status == "ok"), {})
+        if any(
+            had.get(name, {}).get(k) != v for name, part in wanted.asked().items() for k, v in part.items()
+        ):
+            left.append((case, had))
+    uid, failed, spent_s = uuid.uuid4().hex, [], 0.0
+    if left:
+        store.add_session(uid, backend.facts())
+    for number, (case, had) in enumerate(left):
+        watch(Progress(number, len(left), 1, 1, case.label()))
+        try:
+            found = long_telemetry(case, backend, gauges, total_mw, wanted)
+        except (WorkerError, BackendError) as error:
+            failed.append((case, f"long run: {error.message}"))
+            continue
+        store.add_round(case, Round(number=NUMBER, status="ok", telemetry={**had, **found}), uid)
+        spent_s += sum(part["spent_s"] for part in found.values())
+        say(f"{case.label()}: {told(found)}")
+    return spent_s, failed
+
+
+def sustained(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> dict[str, Any]:
+    """Throughput (tiles/ms) over time, from when on it is steady, when clocks were first cut, and tiles per joule."""
+    points = _points(batch, ran, looks, total_mw)
+    speeds = [point["tiles_per_ms"] for point in points]
+    settled = float(np.median(speeds[-max(len(speeds) // 4, 1) :])) if speeds else None
+    events = [(at, s.reading.throttle_events) for at, s in looks if s.reading.throttle_events is not None]
+    cut = next((at for at, count in events if count > (events[0][1] or 0)), None)
+    return known(
+        {
+            **_told(looks, total_mw),
+            "spent_s": ran.spent_s,
+            "runs": ran.runs,
+            "tiles_per_ms": ran.runs * batch / (1e3 * ran.spent_s),
+            "start_tiles_per_ms": speeds[0] if speeds else None,
+            "steady_tiles_per_ms": settled,
+            "steady_from_s": _steady_from(points, settled),
+            "throttled": cut is not None if events else None,
+            "throttled_after_s": cut,
+            "tiles_per_joule": _per_joule(batch, ran, looks, total_mw),
+            "curve": points,
+        }
+    )
+
+
+def at_rate(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> dict[str, Any]:
+    """Response times (ms) at a fixed rate, how many runs began late, and the share of the time in which any ran."""
+    return known(
+        {
+            **_told(looks, total_mw),
+            "spent_s": ran.spent_s,
+            "runs": ran.runs,
+            "late": ran.late,
+            "busy_pct": 100 * ran.busy_s / ran.spent_s,
+            **{f"{name}_ms": value for name, value in (ran.percentiles_ms or {}).items()},
+            "tiles_per_joule": _per_joule(batch, ran, looks, total_mw),
+        }
+    )
+
+
+def _run(
+    case: Case, backend: Backend, gauges: Gauges, seconds: float, rate_hz: float, clock: Callable[[], float]
+) -> tuple[Sustained, list[Look]]:
+    looks: list[Look] = []
+    begin: list[float] = []
+    every_s = max(LOOK_S, gauges.interval_s)
+    with gauges.awake() as read:
+
+        def look() -> None:
+            begin.append(clock())
+            looks.append((begin[-1] - begin[0] + every_s, read()))
+
+        return backend.sustain(case, seconds, rate_hz, look, every_s), looks
+
+
+def _points(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> list[dict[str, Any]]:
+    """The curve: seconds of the run in at most ``POINTS`` groups."""
+    ends = list(accumulate(spent for _, spent, _ in ran.bins))
+    size = max(math.ceil(len(ends) / POINTS), 1)
+    points = []
+    for first in range(0, len(ends) - size + 1, size):
+        group = ran.bins[first : first + size]
+        begin, end = ends[first] - group[0][1], ends[first + size - 1]
+        told = _told([(at, seen) for at, seen in looks if begin < at <= end], total_mw)
+        speed = sum(runs for runs, *_ in group) * batch / (1e3 * sum(spent for _, spent, _ in group))
+        kept = ("power_mw", "gpu_mhz", "temperature_c")
+        points.append({"at_s": end, "tiles_per_ms": speed, **{k: told[k] for k in kept if k in told}})
+    return points
+
+
+def _steady_from(points: Sequence[dict[str, Any]], settled: float | None) -> float | None:
+    """The beginning (s) of the first point from which on all are close to where it settled; None where only the last
+    quarter is."""
+    if settled is None:
+        return None
+    begin = None
+    for i, point in enumerate(points):
+        close = abs(point["tiles_per_ms"] / settled - 1) <= STEADY
+        begin = (i if begin is None else begin) if close else None
+    if begin is None or (begin > 0 and begin > 3 * len(points) / 4):
+        return None
+    return float(points[begin - 1]["at_s"]) if begin else 0.0
+
+
+def _told(looks: Sequence[Look], total_mw: Total) -> dict[str, Any]:
+    telemetry = described(mean([seen for _, seen in looks]), total_mw)
+    return known({name: telemetry[name] for name in TOLD})
+
+
+def _per_joule(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> float | None:
+    power = total_mw(mean([seen for _, seen in looks]).reading.rails_mw)
+    return ran.runs * batch / (power / 1e3 * ran.spent_s) if power else None
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """A line for people."""
+    parts = []
+    if run := found.get("sustained"):
+        parts.append(f"{run.get('start_tiles_per_ms', run['tiles_per_ms']):.4g} tiles/ms at first")
+        if "steady_from_s" in run:
+            parts.append(f"{run['steady_tiles_per_ms']:.4g} steadily from {run['steady_from_s']:.0f} s on")
+        else:
+            parts.append(f"not steady within {run['spent_s']:.0f} s")
+        if "throttled_after_s" in run:
+            parts.append(f"clocks cut after {run['throttled_after_s']:.0f} s")
+        if "tiles_per_joule" in run:
+            parts.append(f"{run['tiles_per_joule']:.4g} tiles/J")
+    if run := found.get("at_rate"):
+        parts.append(f"{run['rate_hz']:g} runs/s: p50 {run['p50_ms']:.4g} ms, p99 {run['p99_ms']:.4g} ms")
+        if run["late"]:
+            parts.append(f"{run['late']} of {run['runs']} began late")
+    return ", ".join(parts)
