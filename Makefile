@@ -9,11 +9,11 @@ LAW := quickstart/law.json
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint build bench torture clean
+.PHONY: help quickstart test test-gpu lint build bench torture clean
 
 help: ## what can be made
 	@echo "usage: make TARGET [PYTHON=python3.12] [ARGS='…' for test, bench and torture]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quickstart: .venv/with-cpu ## measure this machine, fit a law, predict a network (a few minutes)
 	@mkdir -p quickstart
@@ -27,6 +27,9 @@ quickstart: .venv/with-cpu ## measure this machine, fit a law, predict a network
 
 test: .venv/with-dev ## run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+test-gpu: .venv-gpu/made ## run the tests that need an NVIDIA GPU, in an environment with onnxruntime-gpu
+	.venv-gpu/bin/python -m pytest -rs -m "gpu or tensorrt" tests/backends $(ARGS)
 
 lint: .venv/with-dev ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check
@@ -43,7 +46,7 @@ torture: .venv/with-dev ## kill a sweep 100 times, read 10,000 broken files (ARG
 	$(BIN)/python -m benchmarks.torture $(ARGS)
 
 clean: ## remove .venv, build products and caches (quickstart/ stays: it holds measurements)
-	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-gpu build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per set of extras: quickstart, test and the others share one environment, and a second
@@ -51,6 +54,13 @@ clean: ## remove .venv, build products and caches (quickstart/ stays: it holds m
 .venv/with-%: pyproject.toml .venv/made
 	@echo "installing edgeprof[$*] into .venv …"
 	@$(PIP) install -qq -e '.[$*]'
+	@touch $@
+
+# onnxruntime and onnxruntime-gpu exclude each other, hence an environment apart.
+.venv-gpu/made: pyproject.toml
+	@echo "installing edgeprof[gpu] into .venv-gpu …"
+	@$(PYTHON) -m venv --clear .venv-gpu
+	@.venv-gpu/bin/python -m pip --disable-pip-version-check install -qq -e '.[gpu]' 'onnxruntime-gpu[cuda,cudnn]' pytest pytest-randomly hypothesis
 	@touch $@
 
 .venv/made:

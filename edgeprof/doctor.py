@@ -244,6 +244,7 @@ def _probed(machine: Machine) -> Iterator[Finding]:
             precision="fp32",
             threads=1,
             launch=backend.launches[0],
+            provider_options=backend.options("fp32", backend.launches[0]),
             board=board.name,
             machine=machine.model,
             backend=backend.name,

@@ -48,6 +48,17 @@ class WorkerError(EdgeprofError):
     """The measuring process crashed, hung or answered nonsense: it costs one case, not the sweep."""
 
 
+class OutOfMemory(WorkerError):
+    """A network that does not fit in memory: ``said`` by the runtime, ``bytes_asked`` for in one piece when that was
+    refused (None where nobody says)."""
+
+    def __init__(self, said: str, bytes_asked: int | None) -> None:
+        if bytes_asked is not None:
+            said = f"{bytes_asked:,} bytes ({bytes_asked / 2**20:,.1f} MiB) were asked for"
+        super().__init__(f"out of memory: {said}", "use a smaller batch or network")
+        self.bytes_asked = bytes_asked
+
+
 class FitError(EdgeprofError):
     """Measurements from which the form cannot be fitted."""
 

@@ -39,6 +39,7 @@ STEP = 6  # networks between two looks at what to measure next
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
 MACS_PER_S = 2e10  # a cautious guess, until something was measured
+GPU_FACTS = ("gpu", "gpu_sms", "gpu_l2_kib", "gpu_memory_mib", "gpu_compute_capability")  # that laws are told
 BUSY = 0.5  # load per core from which the machine counts as busy before a sweep
 
 
@@ -61,19 +62,23 @@ class Target:
     def case(self, work: Workload, inputs: str = "noise") -> Case:
         """``work`` on this target.
 
-        :raises BackendError: a launch mode that the backend does not have.
+        :raises BackendError: a launch mode or a precision that the backend does not have.
         """
-        if work.launch not in self.backend.launches:
-            raise BackendError(
-                f"{self.backend.name} has no launch mode '{work.launch}'",
-                f"it has {', '.join(self.backend.launches)}",
-            )
+        for what, asked, known in (
+            ("launch mode", work.launch, self.backend.launches),
+            ("precision", work.precision, self.backend.precisions),
+        ):
+            if asked not in known:
+                raise BackendError(
+                    f"{self.backend.name} has no {what} '{asked}'", f"it has {', '.join(known)}"
+                )
         return Case(
             net=work.net,
             batch=work.batch,
             precision=weights_format(work.net) or work.precision,
             threads=work.threads or self.threads,
             launch=work.launch,
+            provider_options=self.backend.options(work.precision, work.launch),
             board=self.board,
             machine=self.machine_title,
             backend=self.backend.name,
@@ -108,18 +113,34 @@ def open_target(
                 law.board, title, dict(law.machine), opened, opened.runtime(), "median", law.threads or 1
             )
         else:
+            runtime, facts = _asked(opened, spec, own=backend == "auto")
             yield Target(
                 spec.name,
-                machine.model,
-                machine.as_dict(),
+                f"{facts['gpu']}, {machine.model}" if "gpu" in facts else machine.model,
+                {**machine.as_dict(), **{name: facts[name] for name in GPU_FACTS if name in facts}},
                 opened,
-                opened.runtime(),
+                runtime,
                 spec.estimator,
-                machine.physical_cores,
+                opened.threads or machine.physical_cores,
                 place,
                 spec,
                 place.power_mode(),
             )
+
+
+def _asked(backend: Backend, board: Board, own: bool) -> tuple[str, dict[str, Any]]:
+    """The runtime and the facts of an open backend.
+
+    :param own: it is the board's, and nobody asked for it by name.
+    :raises BackendError: it is missing, or the GPU is.
+    """
+    try:
+        return backend.runtime(), backend.facts()
+    except BackendError as error:
+        if own and board.kind != "cpu":
+            hint = f"{error.hint}; or measure this machine's processor: --board cpu"
+            raise BackendError(f"{board.name} cannot be measured: {error.message}", hint) from None
+        raise
 
 
 def _open_own(board: Board, place: Place) -> Backend:
@@ -142,9 +163,23 @@ def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop, board: Board | No
 
 
 def cases_of(sweeps: Sequence[SweepSpec], target: Target, tiles: Path | None = None) -> tuple[Case, ...]:
-    """Every case of several sweeps, once."""
+    """Every case of several sweeps, once; where a sweep names no launch mode, in all those that the backend usually
+    measures."""
     inputs = "noise" if tiles is None else f"tiles:{tiles.name}"
-    return tuple(dict.fromkeys(target.case(work, inputs) for sweep in sweeps for work in expand(sweep)))
+    works = (
+        work for sweep in sweeps for work in launched(sweep, target.backend.launches[: target.backend.usual])
+    )
+    return tuple(dict.fromkeys(target.case(work, inputs) for work in works))
+
+
+def launched(sweep: SweepSpec, launches: Sequence[str]) -> Iterator[Workload]:
+    """The workloads of a sweep, each in every one of these launch modes where the sweep names none."""
+    named = sweep.names("launch")
+    for work in expand(sweep):
+        for launch in () if named else launches:
+            yield work.model_copy(update={"launch": launch})
+        if named:
+            yield work
 
 
 def run_sweep(

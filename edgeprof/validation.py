@@ -14,7 +14,7 @@ from edgeprof.nets.network import net_key
 from edgeprof.store import Store
 from edgeprof.sweep import Target, run_sweep
 from edgeprof.sweeps.case import Workload
-from edgeprof.sweeps.expand import expand
+from edgeprof.sweeps.expand import expand, sweep_of
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep
 from edgeprof.timing.session import Progress, SweepResult
 
@@ -77,15 +77,9 @@ def validate_law(
     The measurements go into ``db`` and stay there; the same command resumes.
     """
     works = unseen(law, nets, seed)
-    sweep = [_alone(work) for work in works]
+    sweep = [sweep_of(work, "validate") for work in works]
     result = run_sweep(sweep, db, target, rounds=rounds, stop=stop, watch=watch, say=say)
     keys = {target.case(work).key() for work in works}
     with Store(db) as store:
         measured = [m for m in store.measurements() if m.case.key() in keys]
     return score(judge(law, usable(measured, law.launch), level), level), result
-
-
-def _alone(work: Workload) -> SweepSpec:
-    """A sweep of one workload."""
-    net = {**work.net.model_dump(), **work.model_dump(exclude={"net"})}
-    return SweepSpec(name="validate", net={k: v for k, v in net.items() if v != ()})

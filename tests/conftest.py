@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,28 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.emulation import write_board
+from edgeprof.backends import ort_cuda
 
 
 def pytest_configure() -> None:
     """Ctrl-C is met as in the foreground: a shell's background job, and all that it starts, would ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@cache
+def no_gpu() -> str:
+    """Why networks cannot run on a GPU here; empty where they can."""
+    try:
+        ort_cuda.describe()
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What needs a device that is not there is left out, and says why."""
+    if item.get_closest_marker("gpu") and (reason := no_gpu()):
+        pytest.skip(f"no GPU: {reason}")
 
 
 @pytest.fixture

@@ -50,7 +50,10 @@ class Backend(Protocol):
 
     name: str
     simulated: bool
-    launches: tuple[str, ...]
+    launches: tuple[str, ...]  # the first ``usual`` of them are measured where none is asked for
+    usual: int
+    precisions: tuple[str, ...]
+    threads: int  # of a case that names none; 0: the board's physical cores
 
     def runtime(self) -> str:
         """The runtime's name and version, part of every case's identity. Raises BackendError when it is missing."""
@@ -58,6 +61,10 @@ class Backend(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Versions and circumstances, kept with the session."""
+        ...
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        """What the runtime is told for cases of this precision and launch mode: part of their identity."""
         ...
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
@@ -69,6 +76,10 @@ class Backend(Protocol):
     ) -> Sustained:
         """Run ``case`` on and on, ``rate_hz`` times a second (0: as fast as it goes); once it runs, ``meanwhile`` is
         called every ``every_s`` seconds. Raises BackendError where nothing really runs."""
+        ...
+
+    def try_out(self, case: Case) -> None:
+        """Run ``case`` once, in the memory that is available there; OutOfMemory where it does not fit."""
         ...
 
     def restart(self) -> None:

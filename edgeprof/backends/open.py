@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgeprof.backends.base import Backend
+from edgeprof.backends.gpu import CudaBackend
 from edgeprof.backends.runtime import RuntimeBackend
 from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
 from edgeprof.errors import BackendError
@@ -18,6 +19,10 @@ def _ort_cpu(argument: str, place: Place) -> Backend:
     )
 
 
+def _ort_cuda(argument: str, place: Place) -> Backend:
+    return CudaBackend(place)
+
+
 def _simulated(argument: str, place: Place) -> Backend:
     if not isinstance(place, Here):
         raise BackendError("a simulated board is not measured on another machine", "leave out --host")
@@ -27,6 +32,7 @@ def _simulated(argument: str, place: Place) -> Backend:
 
 BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {
     "ort-cpu": ("ONNX Runtime on the processor", _ort_cpu),
+    "ort-cuda": ("ONNX Runtime's CUDA provider on an NVIDIA GPU", _ort_cuda),
     "simulated": ("plays a law back as if it were a board: simulated:LAW,noise=1%", _simulated),
 }
 

@@ -2,7 +2,7 @@
 
 Python 3.6 syntax, standard library, NumPy and onnxruntime alone: this file is sent to the worker. Every way to
 execute networks offers what is here: ``describe()``, ``noise(…)``, ``load(…)`` and a session with ``inputs``, ``bind``,
-``run``, ``run_from_host``, ``profile``, ``graph`` and ``close``.
+``run``, ``run_from_host``, ``observe``, ``profile``, ``graph`` and ``close``.
 """
 
 import json
@@ -33,6 +33,11 @@ def load(model, threads, providers, options, weights, profiled):
 
     Raises RuntimeError where another provider than the one asked for would run the network.
     """
+    return open_session(Session, model, settings_of(threads, options), providers, weights, profiled)
+
+
+def settings_of(threads, entries):
+    """Settings of a session that says nothing and works on ``threads`` threads, with configuration ``entries``."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)
@@ -40,8 +45,19 @@ def load(model, threads, providers, options, weights, profiled):
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
-    for key, value in sorted(options.items()):
+    for key, value in sorted(entries.items()):
         settings.add_session_config_entry(key, value)
+    return settings
+
+
+def open_session(kind, model, settings, providers, weights, profiled):
+    """``kind`` of a runtime's session, the time it took to load (ms) and its folder. ``providers`` are names, or pairs
+    of a name and its options; ``weights`` is the folder of weights outside the model, or None.
+
+    Raises RuntimeError where another provider than the one asked for would run the network.
+    """
+    import onnxruntime
+
     if weights:  # the runtime looks for them beside a model's file, and in this folder for one in memory
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", weights)
         with open(model, "rb") as stream:
@@ -61,14 +77,13 @@ def load(model, threads, providers, options, weights, profiled):
             )
     try:
         begin = time.perf_counter()
-        session = onnxruntime.InferenceSession(model, settings, providers=providers)
+        session = onnxruntime.InferenceSession(model, settings, providers=providers, enable_fallback=0)
         load_ms = (time.perf_counter() - begin) * 1e3
+        names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
         used = session.get_providers()
-        if used[: len(providers)] != list(providers):
-            raise RuntimeError(
-                "asked for %s, but the session uses %s" % (", ".join(providers), ", ".join(used))
-            )
-        return Session(session, load_ms, folder)
+        if used[: len(names)] != names:
+            raise RuntimeError("asked for %s, but the session uses %s" % (", ".join(names), ", ".join(used)))
+        return kind(session, load_ms, folder)
     except BaseException:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -108,6 +123,10 @@ class Session(object):
     def run_from_host(self):
         """One run with the copies of inputs and outputs."""
         return self._session.run(None, self._inputs)
+
+    def observe(self, clock):
+        """What is measured beside the latency, by name: nothing on a processor."""
+        return {}
 
     def profile(self, skip):
         """End profiling: (kernels in execution order, without the first ``skip`` runs; microseconds of every run).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from edgeprof.nets.network import net_feeds, net_operators, network_bytes, total
 from edgeprof.nets.operators import parse_model
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.breakdown import Kernel, band_mean, match_events, trace
+from edgeprof.timing.breakdown import Kernel, KindOf, band_mean, match_events, processor_kind, trace
 from edgeprof.timing.measurement import KernelTimes, Round
 from edgeprof.timing.noise import of_sampling, sampling_noise
 from edgeprof.timing.place import HERE, Here, Place
@@ -44,6 +44,11 @@ class RuntimeBackend:
     """Executes networks with the worker's driver module ``driver`` and the runtime's ``providers``, at ``place``."""
 
     simulated = False
+    usual = 1
+    precisions: tuple[str, ...] = ("fp32",)
+    threads = 0
+    bounded = True  # a network that is tried out takes no more memory than this machine has available
+    kind_of: KindOf = staticmethod(processor_kind)
 
     def __init__(
         self,
@@ -54,13 +59,14 @@ class RuntimeBackend:
         environment: Mapping[str, str] | None = None,
         patience_s: float = PATIENCE_S,
         place: Place = HERE,
+        needs: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.launches = launches
         self._providers = providers
         self._patience_s = patience_s
         self._place = place
-        self._worker = Worker(driver, environment, place)
+        self._worker = Worker(driver, environment, place, needs)
         self._folder = scratch_folder()
         self._facts: dict[str, Any] = {}
         self._traces: dict[str, tuple[Kernel, ...]] = {}
@@ -81,25 +87,21 @@ class RuntimeBackend:
         return {**self._facts, "event_us": dict(self._event_us)}
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
-        event_us = self._event_cost(case.threads)
+        if not self.profiled(case):
+            stop = replace(stop, profile=False)
+        event_us = self._event_cost(case)
         key = case.key()
         path = self._model(case)
         timeout = (
             self._patience_s + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
         )
-        options = dict(case.provider_options)
         graph = stop.profile and key not in self._traces
-        weights = weights_folder(case.net)
-        if weights and not isinstance(self._place, Here):
-            raise BackendError(
-                f"the weights of {case.net.label()} are over 2 GB: too much to send to a board",
-                "copy the model to the board and profile it there",
-            )
-        answer = self._ask(path, case.threads, options, stop, tiles, graph, timeout, weights, _inputs(case))
+        request = {**self._request(case, path, tiles), **self._network(case)}
+        answer = self._ask(case, request, stop, graph, timeout)
         operators = net_operators(case.net, case.batch)
         if "graph" in answer:
             graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
-            self._traces[key] = trace(graph, operators)
+            self._traces[key] = trace(graph, operators, self.kind_of)
         runs = np.asarray(answer["runs_ns"], np.int64)
         kernels = tuple(
             KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
@@ -120,7 +122,8 @@ class RuntimeBackend:
             kernels=kernels,
             event_us=event_us,
             telemetry={
-                **{name: answer[name] for name in ("memory_mib", "left_mib", "counters")},
+                **{name: answer[name] for name in ("build_mib", "memory_mib", "left_mib", "counters")},
+                **observed(answer["observed"]),
                 "disturbance": asdict(noise),
             },
             warnings=(*_warnings(runs, kernels, answer["stopped"]), *of_sampling(noise)),
@@ -152,19 +155,9 @@ class RuntimeBackend:
     def sustain(
         self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
     ) -> Sustained:
-        weights = weights_folder(case.net)
-        found = self._worker.ask(
-            {
-                "do": "sustain",
-                "model": self._place.file(self._model(case)),
-                "weights": str(weights) if weights else None,
-                "inputs": _inputs(case),
-                "threads": case.threads,
-                "providers": list(self._providers),
-                "options": dict(case.provider_options),
-                "seconds": seconds,
-                "rate_hz": rate_hz,
-            },
+        request = {**self._request(case, self._model(case)), **self._network(case)}
+        found = self.worker_of(case).ask(
+            {"do": "sustain", **request, "seconds": seconds, "rate_hz": rate_hz},
             self._patience_s + 3 * seconds + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S,
             meanwhile=meanwhile,
             every_s=every_s,
@@ -186,43 +179,84 @@ class RuntimeBackend:
         self._worker.close()
         self._folder.cleanup()
 
-    def _event_cost(self, threads: int) -> float:
+    def _event_cost(self, case: Case) -> float:
         """What the profiler adds to each kernel's time (µs), from a chain of the smallest kernels there are: their
         profiled sum against the plain latency of the same chain."""
-        if threads not in self._event_us:
+        if not self.profiled(case):
+            return 0.0
+        if case.threads not in self._event_us:
             path = Path(self._folder.name) / "chain.onnx"
             self._write(path, chain_bytes(CHAIN))
-            answer = self._ask(path, threads, {}, Stop(max_s=0.5), None, False, self._patience_s)
+            plain = case.model_copy(update={"provider_options": ()})
+            request = self._request(plain, path)
+            answer = self._ask(plain, request, Stop(max_s=0.5), False, self._patience_s)
             latency = float(np.median(answer["runs_ns"])) / 1e3
             kernels = sum(band_mean(event["us"]) for event in answer["kernels"])
-            self._event_us[threads] = max((kernels - latency) / len(answer["kernels"]), 0.0)
-        return self._event_us[threads]
+            self._event_us[case.threads] = max((kernels - latency) / len(answer["kernels"]), 0.0)
+        return self._event_us[case.threads]
+
+    def worker_of(self, case: Case) -> Worker:
+        """The process that runs ``case``."""
+        return self._worker
+
+    def profiled(self, case: Case) -> bool:
+        """Whether the runtime's profile tells how long the kernels of ``case`` take."""
+        return True
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        """What the runtime is told for cases of this precision and launch mode: part of their identity."""
+        return ()
+
+    def try_out(self, case: Case) -> None:
+        """Run ``case`` once, in the memory that this machine has available. On a processor in a process of its own,
+        since what others left of its memory, in pieces, would count.
+
+        :raises OutOfMemory: it does not fit.
+        """
+        if self.bounded:
+            self.worker_of(case).close()
+        path = self._model(case)
+        patience_s = self._patience_s + total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
+        request = {**self._request(case, path), **self._network(case), "bounded": self.bounded}
+        self.worker_of(case).ask({"do": "try", **request}, patience_s)
+
+    def _network(self, case: Case) -> dict[str, Any]:
+        """What the worker is told of a network beside its file: what it is fed, and where weights are that it does
+        not have.
+
+        :raises BackendError: they are elsewhere than where it is executed.
+        """
+        folder = weights_folder(case.net)
+        if folder and not isinstance(self._place, Here):
+            raise BackendError(
+                f"the weights of {case.net.label()} are over 2 GB: too much to send to a board",
+                "copy the model to the board and profile it there",
+            )
+        feeds = {name: feed.as_dict() for name, feed in net_feeds(case.net, case.batch).items()}
+        return {"inputs": feeds, "weights": str(folder) if folder else None}
+
+    def _request(self, case: Case, model: Path, tiles: Path | None = None) -> dict[str, Any]:
+        """What the worker is told of a case and the file of its network, whatever it does with them."""
+        return {
+            "model": self._place.file(model),
+            "weights": None,
+            "inputs": None,
+            "threads": case.threads,
+            "providers": list(self._providers),
+            "options": dict(case.provider_options),
+            "input": self._place.file(tiles) if tiles else None,
+            "seed": 0,
+        }
 
     def _ask(
-        self,
-        model: Path,
-        threads: int,
-        options: Mapping[str, str],
-        stop: Stop,
-        tiles: Path | None,
-        graph: bool,
-        timeout_s: float,
-        weights: Path | None = None,
-        inputs: Mapping[str, Any] | None = None,
+        self, case: Case, request: Mapping[str, Any], stop: Stop, graph: bool, timeout_s: float
     ) -> dict[str, Any]:
         try:
-            answer = self._worker.ask(
+            answer = self.worker_of(case).ask(
                 {
                     "do": "measure",
-                    "model": self._place.file(model),
-                    "weights": str(weights) if weights else None,
-                    "inputs": inputs,
-                    "threads": threads,
-                    "providers": list(self._providers),
-                    "options": dict(options),
+                    **request,
                     "stop": stop.as_dict(),
-                    "input": self._place.file(tiles) if tiles else None,
-                    "seed": 0,
                     "profile_s": PROFILE_S if stop.profile else 0,
                     "graph": graph,
                 },
@@ -242,9 +276,12 @@ def plain_reason(text: str) -> str:
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
-def _inputs(case: Case) -> dict[str, Any]:
-    """What the worker feeds the network."""
-    return {name: feed.as_dict() for name, feed in net_feeds(case.net, case.batch).items()}
+def observed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Telemetry from what a driver observed beside the latency; of single runs by the device's clock the median."""
+    told = {name: value for name, value in found.items() if name != "device_ns"}
+    if "device_ns" in found:
+        told["device_ms"] = float(np.median(found["device_ns"])) / 1e6
+    return told
 
 
 def _warnings(runs: Any, kernels: tuple[KernelTimes, ...], stopped: str) -> tuple[str, ...]:

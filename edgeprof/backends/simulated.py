@@ -114,6 +114,8 @@ class SimulatedBackend:
     """
 
     simulated = True
+    usual = 1
+    threads = 0
 
     def __init__(self, law: Law, noise: float, faults: tuple[Fault, ...] = ()) -> None:
         self.law = law
@@ -122,6 +124,7 @@ class SimulatedBackend:
         self._done = self._restarted = 0
         self.name = f"simulated:{law.name},noise={noise:.6g}"
         self.launches: tuple[str, ...] = (law.launch,)
+        self.precisions: tuple[str, ...] = tuple({"fp32", law.precision})
 
     def runtime(self) -> str:
         return self.law.runtime
@@ -134,6 +137,9 @@ class SimulatedBackend:
             "faults": [asdict(fault) for fault in self.faults],
             "machine": dict(self.law.machine),
         }
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        return ()
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
         predicted = predict(self.law, case.net, case.batch)
@@ -161,6 +167,9 @@ class SimulatedBackend:
             kernels=tuple(kernels),
             profiled_us=tuple(profiled.sum(axis=1) * 1e3),
         )
+
+    def try_out(self, case: Case) -> None:
+        raise BackendError("a simulated board has no memory to fill", "give --batch a number")
 
     def slowdown(self) -> float:
         """What the faults multiply the next measurement's times by."""

@@ -68,10 +68,22 @@ def sweep(
     pool_before: o.PoolBefore = None,
     fc: o.Fc = None,
     neurons: o.Neurons = None,
-    batch: o.Batch = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Tiles in one run (1024); max: the largest batch of each network that fits in memory.",
+            rich_help_panel=o.NETWORK,
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[str | None, typer.Option(help="Threads of the runtime (the physical cores).")] = None,
-    precision: Annotated[str | None, typer.Option(help="Number format (fp32).")] = None,
-    launch: Annotated[str | None, typer.Option(help="Launch modes; a CPU has blocking alone.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Number format (fp32), on a GPU also tf32.")] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            help="Launch modes: blocking,async,graph (a GPU's first two; a CPU has blocking alone)."
+        ),
+    ] = None,
     json_: o.Json = False,
 ) -> int:
     """Measure networks on a board: latency, kernels, memory. What the database has already is not measured again.
@@ -83,11 +95,16 @@ def sweep(
     from functools import partial
 
     from edgeprof.backends.base import Stop
+    from edgeprof.errors import SpecError
     from edgeprof.modes import in_setting, run_modes, settings
     from edgeprof.sweep import cases_of, estimate_s, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
     from edgeprof.timing.longrun import LongRun, long_s
 
+    if filling := batch == "max":
+        if dry_run or budget:
+            raise SpecError("the largest batch is known once it is found", "leave out --dry-run and --budget")
+        batch = "1"
     knobs = o.given(
         dict(
             tile=tile,
@@ -106,6 +123,10 @@ def sweep(
     budget_s = o.seconds(budget) if budget else None
     long = LongRun(o.seconds(sustained) if sustained else None, rate) if sustained or rate else None
     with open_target(board, backend, place=o.place(host, host_python)) as target:
+        if filling:
+            from edgeprof.largest import fill_memory
+
+            sweeps = fill_memory(sweeps, target, say)
         wanted = settings(target, o.words(power_mode), o.clocks(clocks)) if power_mode or clocks else []
         targets = [in_setting(target, setting) for setting in wanted] or [target]
         cases = [case for there in targets for case in cases_of(sweeps, there, tiles)]

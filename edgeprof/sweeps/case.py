@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgeprof.nets.network import Network
 
 Launch = Literal["blocking", "async", "graph"]
-Precision = Literal["fp32"]
+MOST_TILES = 2**20  # in a batch
+Precision = Literal["fp32", "tf32"]
 
 
 class Workload(BaseModel):
@@ -20,7 +21,7 @@ class Workload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     net: Network
-    batch: Annotated[int, Field(strict=True, ge=1, le=2**20)] = 1024
+    batch: Annotated[int, Field(strict=True, ge=1, le=MOST_TILES)] = 1024
     precision: Precision = "fp32"
     threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 0
     launch: Launch = "blocking"

@@ -113,3 +113,9 @@ def workload(name: str, knobs: Mapping[str, Any]) -> Workload:
         raise SpecError(
             f"sweep '{name}': {first_problem(error)}", "edgeprof show quick is an example"
         ) from None
+
+
+def sweep_of(work: Workload, name: str, launch: bool = True) -> SweepSpec:
+    """A sweep of one workload; without ``launch`` it names no launch mode."""
+    knobs = {**work.net.model_dump(), **work.model_dump(exclude={"net"} if launch else {"net", "launch"})}
+    return SweepSpec(name=name, net={k: v for k, v in knobs.items() if v != ()})

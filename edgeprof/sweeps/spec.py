@@ -139,6 +139,10 @@ class SweepSpec(BaseModel):
             sample = sample.model_copy(update={"knobs": {**kept, **choices}})
         return self.model_copy(update={"net": net, "vary": vary, "sample": sample})
 
+    def names(self, knob: str) -> bool:
+        """Whether it says anything of a knob."""
+        return knob in {*self.net, *self.vary, *(self.sample.knobs if self.sample else ())}
+
     def resampled(self, nets: int | None, seed: int | None) -> SweepSpec:
         """The same random sample with another number of networks or another seed; None leaves it.
 

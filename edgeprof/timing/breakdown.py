@@ -6,7 +6,7 @@ Its optimised graph tells which value a kernel makes and in which layout, and th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -19,7 +19,12 @@ from edgeprof.nets.operators import Operator
 NCHWC = "com.microsoft.nchwc"
 WIDENED = "InsertedPrecisionFreeCast_"  # before the name of a value that was float16
 NESTED = frozenset({"If", "Loop", "Scan"})  # operators with graphs inside
+NHWC = "com.ms.internal.nhwc"
 LAYOUT = frozenset({"ReorderInput", "ReorderOutput", "Transpose", "MemcpyToHost", "MemcpyFromHost", "Cast"})
+
+
+# The kind of a node's kernel; values whose channels are blocked, shapes of weights, operator types that it covers.
+KindOf = Callable[[onnx.NodeProto, Collection[str], Mapping[str, tuple[int, ...]], Collection[str]], str]
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,18 @@ class Kernel:
     glue: bool = False
 
 
-def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel, ...]:
+def trace(
+    graph: onnx.GraphProto, operators: Sequence[Operator], kind_of: KindOf | None = None
+) -> tuple[Kernel, ...]:
     """The kernels of an optimised ``graph`` of a network whose original ``operators`` are given, in graph order.
 
     Every operator is covered by a kernel, or was removed together with its producer's work. A kernel that the runtime
     put in beside those of the operators (a reshape before a product) covers the operator upstream of it.
 
+    :param kind_of: the kind of a node's kernel: :func:`processor_kind` unless given.
     :raises WorkerError: a kernel that cannot be traced to any operator.
     """
+    kind_of = kind_of or processor_kind
     by_name = {op.name: op for op in operators}
     maker = {value: op for op in operators for value in op.values}
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
@@ -76,8 +85,8 @@ def trace(graph: onnx.GraphProto, operators: Sequence[Operator]) -> tuple[Kernel
             )
         last = by_name.get(names[-1])
         source.update({value: last for value in node.output if last})
-        kind = kernel_kind(node, blocked, _stays_blocked(node, blocked, weights))
-        kind = _refined(kind, node, weights, {by_name[name].op_type for name in names if name in by_name})
+        types = {by_name[name].op_type for name in names if name in by_name}
+        kind = kind_of(node, blocked, weights, types)
         kernels.append(Kernel(kind, node.name, plain_type(node.op_type), names, glue))
         if node.op_type != "ReorderOutput" and (
             node.domain == NCHWC or _stays_blocked(node, blocked, weights)
@@ -145,6 +154,29 @@ def _refined(
     if shape[2:] == (1, 1) and not any(given.get("pads", ())):
         return "Conv.pointwise"
     return kind
+
+
+def processor_kind(
+    node: onnx.NodeProto,
+    blocked: Collection[str],
+    weights: Mapping[str, tuple[int, ...]],
+    types: Collection[str],
+) -> str:
+    """:func:`kernel_kind`, and of convolutions in blocked layout the implementation."""
+    kind = kernel_kind(node, blocked, _stays_blocked(node, blocked, weights))
+    return _refined(kind, node, weights, types)
+
+
+def device_kind(
+    node: onnx.NodeProto,
+    blocked: Collection[str],
+    weights: Mapping[str, tuple[int, ...]],
+    types: Collection[str],
+) -> str:
+    """The operator type, and ``.nhwc`` where the CUDA provider changed the layout for it. Which implementation its
+    library takes, a graph does not tell."""
+    kind = plain_type(node.op_type)
+    return f"{kind}.nhwc" if node.domain == NHWC and node.op_type not in LAYOUT else kind
 
 
 def _claim(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from edgeprof.errors import BackendError, WorkerError
+from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.scratch import scratch_folder
 from edgeprof.timing.place import HERE, Starter
 
@@ -24,7 +24,14 @@ if sys.version_info < (3, 6):
 parts = []
 try:
     for name, text in json.loads(sys.stdin.buffer.readline().decode()):
-        parts.append(types.ModuleType(name))
+        steps = name.split(".")
+        for i in range(1, len(steps) + 1):
+            path = ".".join(steps[:i])
+            if path not in sys.modules:
+                sys.modules[path] = types.ModuleType(path)
+                if i > 1:
+                    setattr(sys.modules[".".join(steps[:i - 1])], steps[i - 1], sys.modules[path])
+        parts.append(sys.modules[name])
         exec(compile(text, name + ".py", "exec"), parts[-1].__dict__)
 except ImportError as error:
     sys.exit(sys.stdout.write(json.dumps({"error": str(error), "kind": "missing"}) + "\\n") and 1)
@@ -64,7 +71,7 @@ class Peer:
         """Send one request, and ``data`` if it has any, and wait for its answer. After a sign of life (an empty line)
         ``meanwhile`` is called every ``every_s`` seconds until the answer is there.
 
-        :raises WorkerError: it crashed, hung for ``timeout_s``, or ran out of memory.
+        :raises WorkerError: it crashed or hung for ``timeout_s``. :raises OutOfMemory: what was asked did not fit.
         :raises BackendError: the runtime is not installed, or refused what was asked.
         """
         try:
@@ -82,13 +89,12 @@ class Peer:
         if "ok" in answer:
             return dict(answer["ok"])
         if answer.get("kind") == "memory":
-            raise WorkerError(answer["error"], "use a smaller batch or network")
+            raise OutOfMemory(answer["error"], answer.get("bytes"))
         if answer.get("kind") == "missing":
             self.kill()  # it may be on its way out
-            raise BackendError(answer["error"], self._starter.install)
-        raise BackendError(
-            answer["error"], "the runtime refused it; edgeprof list backends tells what it knows"
-        )
+            raise BackendError(answer["error"], answer.get("hint") or self._starter.install)
+        hint = answer.get("hint") or "the runtime refused it; edgeprof list backends tells what it knows"
+        raise BackendError(answer["error"], hint)
 
     def close(self, patience_s: float = 1.0) -> None:
         """End it in order; kill it if it does not end in time."""
@@ -206,13 +212,18 @@ class Peer:
 class Worker(Peer):
     """A measuring process that runs the driver module ``driver`` (such as ``edgeprof.backends.ort``).
 
-    :param environment: variables set before the runtime starts. :param place: where it runs.
+    :param environment: variables set before the runtime starts. :param place: where it runs. :param needs: modules
+        that the driver imports.
     """
 
     def __init__(
-        self, driver: str, environment: Mapping[str, str] | None = None, place: Starter = HERE
+        self,
+        driver: str,
+        environment: Mapping[str, str] | None = None,
+        place: Starter = HERE,
+        needs: Sequence[str] = (),
     ) -> None:
-        super().__init__(lambda: program(driver), place, environment)
+        super().__init__(lambda: program(driver, needs), place, environment)
 
 
 def parse_answer(line: bytes) -> dict[str, Any] | None:
@@ -226,12 +237,14 @@ def parse_answer(line: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer.get("ok"), dict) or isinstance(answer.get("error"), str) else None
 
 
-def program(driver: str) -> list[tuple[str, str]]:
-    """The worker's source: name and text of each part, in the order they are loaded."""
-    package, _, module = driver.rpartition(".")
-    timing = resources.files("edgeprof.timing")
-    return [
-        ("loop", (timing / "loop.py").read_text("utf-8")),
-        ("driver", (resources.files(package) / f"{module}.py").read_text("utf-8")),
-        ("worker", (timing / "worker.py").read_text("utf-8")),
-    ]
+def program(driver: str, needs: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The worker's source: name and text of each module, in the order they are loaded; a later one may import those
+    before it by these names."""
+    names = ("edgeprof.timing.loop", *needs, driver, "edgeprof.timing.worker")
+    return [(name, _source(name)) for name in names]
+
+
+def _source(name: str) -> str:
+    """The text of one of edgeprof's own modules."""
+    package, _, module = name.rpartition(".")
+    return (resources.files(package) / f"{module}.py").read_text("utf-8")

@@ -9,9 +9,11 @@ has, together with ``loop.py`` and the runtime's driver. One request a line:
   "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs, kernels, memory, counters.
 - ``{"do": "sustain", "seconds": 1.0, "rate_hz": 0, …}``, the rest as for ``measure`` → runs in that time. An empty line
   says that they begin now.
+- ``{"do": "try", "model": PATH, …, "bounded": true}``: one run, to see whether it fits in memory; bounded by what this
+  machine has available, so that nobody else has to make room.
 - ``{"do": "quit"}``.
 
-Every answer is ``{"ok": …}`` or ``{"error": TEXT, "kind": memory|refused|missing}``.
+Every answer is ``{"ok": …}`` or ``{"error": TEXT, "kind": memory|refused|missing, …}``.
 """
 
 import base64
@@ -19,6 +21,7 @@ import ctypes
 import gc
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -27,10 +30,23 @@ import time
 PROFILE_RUNS = (8, 100)
 HOST_S = 0.05
 WARM_NS = 5e8
+NO_MEMORY = (
+    "bad_alloc",
+    "Failed to allocate",
+    "out of memory",
+    "smaller than requested bytes",
+    "STATUS_ALLOC_FAILED",  # of cuBLAS and cuDNN
+)
+ASKED = re.compile("(?:requested buffer of size|smaller than requested bytes of) ([0-9]{1,18})")
+TAKEN = 0.9  # of the memory that is available, by a network that is tried …
+KEPT_BYTES = (
+    2**25
+)  # … and what is kept of it beforehand: a measurement takes somewhat more, for profiles and lists
 
 
-def main(loop, driver):
-    """Serve requests until standard input ends."""
+def main(loop, *drivers):
+    """Serve requests until standard input ends. The last of ``drivers`` executes networks; it imports the others."""
+    driver = drivers[-1]
     die_with_parent()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the runtime prints must not end up between the answers
@@ -54,15 +70,29 @@ def answer(request, loop, driver, answers):
             return {"ok": describe(driver)}
         if request["do"] == "sustain":
             return {"ok": sustain(request, loop, driver, answers)}
+        if request["do"] == "try":
+            return {"ok": try_out(request, driver)}
         return {"ok": measure(request, loop, driver)}
     except MemoryError as error:
-        return {"error": "out of memory: %s" % error, "kind": "memory"}
+        return out_of_memory(str(error), getattr(error, "_total_size", None))
     except ImportError as error:
-        return {"error": str(error), "kind": "missing"}
+        return {"error": str(error), "kind": "missing", "hint": getattr(error, "hint", "")}
     except Exception as error:
-        text = " ".join(str(error).split())[:2000] or type(error).__name__
-        kind = "memory" if "bad_alloc" in text or "Failed to allocate" in text else "refused"
-        return {"error": text, "kind": kind}
+        text = " ".join(str(error).split()) or type(error).__name__
+        if any(sign in text for sign in NO_MEMORY):
+            return out_of_memory(text, bytes_asked(text))
+        return {"error": text[:2000], "kind": "refused", "hint": getattr(error, "hint", "")}
+
+
+def out_of_memory(text, size):
+    """The answer where memory was short; ``size`` is what was asked for in one piece (bytes), None if nobody says."""
+    return {"error": text[:400], "kind": "memory", "bytes": size}
+
+
+def bytes_asked(text):
+    """What the runtime asked for when its allocator refused, by its message; None where that does not say."""
+    found = ASKED.search(text)
+    return int(found.group(1)) if found else None
 
 
 def describe(driver):
@@ -82,13 +112,16 @@ def measure(request, loop, driver):
     before = memory_kib("VmRSS")
     session = driver.load(request["model"], *(setting + (False,)))
     try:
+        built = memory_kib("VmHWM") - before
         inputs = make_inputs(request, request.get("inputs") or session.inputs(), driver)
         session.bind(inputs)
         found = loop.sample(session.run, clock, request["stop"], usage)
         found["load_ms"] = session.load_ms
+        found["build_mib"] = max(built, 0) / 1024.0
         found["memory_mib"] = max(memory_kib("VmHWM") - before, 0) / 1024.0
         found["host_ns"] = host_to_host(session, clock)
         found["running_s"] += sum(found["host_ns"]) / 1e9
+        found["observed"] = session.observe(clock)
     finally:
         session.close()
     if request.get("profile_s"):
@@ -113,6 +146,49 @@ def sustain(request, loop, driver, answers):
         return loop.sustain(session.run, clock, request["seconds"], request["rate_hz"])
     finally:
         session.close()
+
+
+def try_out(request, driver):
+    """One run as :func:`measure` does them, and one from the host: MemoryError or the runtime's own where it does not
+    fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if request["bounded"]:
+        used = memory_kib("VmData") * 1024
+        room = [
+            available_bytes(),
+            *(bound - used for bound in (soft, hard) if bound != resource.RLIM_INFINITY),
+        ]
+        resource.setrlimit(resource.RLIMIT_DATA, (used + max(int(TAKEN * (min(room) - KEPT_BYTES)), 0), hard))
+    try:
+        session = driver.load(
+            request["model"],
+            request["threads"],
+            request["providers"],
+            request["options"],
+            request["weights"],
+            False,
+        )
+        try:
+            session.bind(make_inputs(request, request.get("inputs") or session.inputs(), driver))
+            session.run()
+            session.run_from_host()
+        finally:
+            session.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        gc.collect()
+    return {}
+
+
+def available_bytes():
+    """Memory that can be had without anybody else's: of the machine, and of the control group where it has a limit."""
+    found = [memory_kib("MemAvailable", "/proc/meminfo") * 1024]
+    try:
+        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as current:
+            found.append(int(limit.read()) - int(current.read()))
+    except (IOError, OSError, ValueError):  # no such group, or "max"
+        pass
+    return max(min(found), 0)
 
 
 def profile(request, setting, inputs, runs_ns, driver):
@@ -175,10 +251,10 @@ def usage():
     }
 
 
-def memory_kib(field):
-    """A line of /proc/self/status in KiB; the peak of the whole life where there is no /proc."""
+def memory_kib(field, path="/proc/self/status"):
+    """A line of a file of /proc in KiB; the peak of the whole life where there is no /proc."""
     try:
-        with open("/proc/self/status") as stream:
+        with open(path) as stream:
             for line in stream:
                 if line.startswith(field + ":"):
                     return int(line.split()[1])

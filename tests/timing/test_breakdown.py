@@ -12,7 +12,7 @@ from edgeprof.nets.network import net_operators
 from edgeprof.nets.operators import operators
 from edgeprof.nets.spec import net_spec
 from edgeprof.nets.zoo import zoo_model
-from edgeprof.timing.breakdown import band_mean, match_events, plain_type, trace
+from edgeprof.timing.breakdown import band_mean, device_kind, match_events, plain_type, trace
 
 NETS = [
     net_spec(),
@@ -35,6 +35,37 @@ def optimised(data, folder):
     settings.log_severity_level = 4
     onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
     return onnx.load(folder / "optimised.onnx").graph
+
+
+def fused(data, folder):
+    """The graph with convolution and activation fused, but layouts as they were: as the CUDA provider has it."""
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    settings.optimized_model_filepath = str(folder / "fused.onnx")
+    settings.log_severity_level = 4
+    onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+    return onnx.load(folder / "fused.onnx").graph
+
+
+@pytest.mark.parametrize("net", NETS, ids=lambda net: net.label())
+def test_kernels_of_a_gpu_are_told_by_operator(net, tmp_path):
+    data = model_bytes(net, 2)
+    graph = fused(data, tmp_path)
+    ops = net_operators(net, 2)
+    kernels = trace(graph, ops, device_kind)
+    assert {k.kind for k in kernels} <= {op.op_type for op in ops}
+    assert covered(kernels) == sorted(op.name for op in ops)
+    convolutions = [k for k in kernels if k.kind == "Conv"]
+    assert [k.operators for k in convolutions] == [
+        (f"conv{i}", f"conv{i}_relu") for i in range(1, net.conv + 1)
+    ]
+    assert all(k.name == k.operators[0] for k in convolutions)
+
+
+def test_a_layout_that_the_gpu_prefers_is_in_the_kind():
+    node = helper.make_node("Conv", ["x", "w"], ["y"], domain="com.ms.internal.nhwc")
+    assert device_kind(node, (), {}, ()) == "Conv.nhwc"
+    assert device_kind(helper.make_node("Transpose", ["x"], ["y"]), (), {}, ()) == "Transpose"
 
 
 def covered(kernels):

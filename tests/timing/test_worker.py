@@ -16,7 +16,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from edgeprof.errors import BackendError, WorkerError
+from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.nets.build import model_bytes
 from edgeprof.nets.spec import net_spec
 from edgeprof.timing.process import Worker, program
@@ -27,6 +27,8 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "timing/worker.py",
     resources.files("edgeprof") / "backends/ort.py",
     resources.files("edgeprof") / "timing/guest.py",
+    resources.files("edgeprof") / "backends/cuda.py",
+    resources.files("edgeprof") / "backends/ort_cuda.py",
 ]
 STOP = {"target_ci": 0.2, "min_runs": 3, "min_s": 0.005, "max_s": 0.05}
 
@@ -97,10 +99,14 @@ def test_device_files_keep_to_the_syntax_of_python_36(path):
 
 
 @pytest.mark.parametrize("path", DEVICE_FILES, ids=lambda path: path.name)
-def test_device_files_import_nothing_of_edgeprof(path):
+def test_device_files_import_nothing_of_edgeprof_but_each_other(path):
+    sent = {f.stem for f in DEVICE_FILES}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom) and node.module == "edgeprof.backends":
+            assert {alias.name for alias in node.names} <= sent
+        else:
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             root = name.partition(".")[0]
             assert root in sys.stdlib_module_names or root in ("numpy", "onnxruntime")
@@ -124,8 +130,28 @@ def test_old_pythons_compile_the_device_files(tmp_path):
 
 def test_the_program_is_the_source_in_the_order_it_is_loaded():
     parts = program(DRIVER)
-    assert [name for name, _ in parts] == ["loop", "driver", "worker"]
+    assert [name for name, _ in parts] == ["edgeprof.timing.loop", DRIVER, "edgeprof.timing.worker"]
     assert [text for _, text in parts] == [DEVICE_FILES[i].read_text("utf-8") for i in (0, 2, 1)]
+
+
+def test_what_the_driver_imports_goes_before_it():
+    parts = program("edgeprof.backends.ort_cuda", ("edgeprof.backends.cuda", DRIVER))
+    names = [name for name, _ in parts]
+    assert names[1:4] == ["edgeprof.backends.cuda", DRIVER, "edgeprof.backends.ort_cuda"]
+
+
+def test_a_driver_finds_what_it_imports_where_edgeprof_is_not_installed(tmp_path):
+    """As on a board: the worker's Python sees nothing of this checkout."""
+    (tmp_path / "sitecustomize.py").write_text("")
+    bare = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    needs = ("edgeprof.backends.cuda", DRIVER)
+    with (
+        Worker("edgeprof.backends.ort_cuda", bare, needs=needs) as worker,
+        pytest.raises(BackendError) as caught,
+    ):
+        worker.ask({"do": "describe"}, 60)
+    assert "edgeprof" not in caught.value.message  # it is the runtime or the driver that is missing
+    assert caught.value.hint
 
 
 def test_it_describes_what_runs_here(worker):
@@ -321,9 +347,9 @@ def test_out_of_memory_is_an_error_with_a_reason_and_others_go_on(worker, model,
     resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
     path = tmp_path / "large.onnx"
     path.write_bytes(model_bytes(net_spec(conv=1, depth=64, fc=0, padding="same"), 8192))
-    with pytest.raises(WorkerError) as caught:
+    with pytest.raises(OutOfMemory, match="were asked for") as caught:
         worker.ask(request(path), 60)
-    assert caught.value.message
+    assert caught.value.bytes_asked >= 4 * 8192 * 64 * 28 * 28  # the output of its convolution
     assert "smaller" in caught.value.hint
     assert worker.ask(request(model), 60)["runs_ns"]
 
@@ -404,8 +430,8 @@ sys.path.insert(0, {str(tmp_path)!r})
 import edgeprof.timing.process as process
 from pathlib import Path
 parts = dict(process.program({DRIVER!r}))
-parts["driver"] = Path({str(tmp_path / "chatty.py")!r}).read_text()
-process.program = lambda driver: list(parts.items())
+parts[{DRIVER!r}] = Path({str(tmp_path / "chatty.py")!r}).read_text()
+process.program = lambda driver, needs: list(parts.items())
 with process.Worker({DRIVER!r}) as worker:
     found = worker.ask({request(model)!r}, 60)
     assert found["runs_ns"]

@@ -1,0 +1,113 @@
+"""ONNX Runtime on an NVIDIA GPU: launch modes and precision become environment and options of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgeprof.backends.base import Stop
+from edgeprof.backends.runtime import RuntimeBackend
+from edgeprof.errors import BackendError, WorkerError
+from edgeprof.nets.spec import net_spec
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.breakdown import KindOf, device_kind
+from edgeprof.timing.place import HERE, Place
+from edgeprof.timing.process import Worker
+
+DRIVER = "edgeprof.backends.ort_cuda"
+NEEDS = ("edgeprof.backends.cuda", "edgeprof.backends.ort")
+PROVIDER = "CUDAExecutionProvider"
+
+# Numbers of GPUs as NVML and nvidia-smi give them, not the fastest first (CUDA C++ Programming Guide, environment
+# variables).
+EVERYWHERE: Mapping[str, str] = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+BLOCKING: Mapping[str, str] = {"CUDA_LAUNCH_BLOCKING": "1"}
+# NVIDIA's libraries take no TF32 then, whatever they are asked for (cuBLAS and cuDNN documentation); the provider's own
+# option is set too, but a plan that failed is tried again with TF32.
+EXACT: Mapping[str, str] = {"NVIDIA_TF32_OVERRIDE": "0"}
+
+TRIAL = net_spec(conv=1, depth=4, fc=1, neurons=8)  # has what needs cuDNN and what needs cuBLAS
+TRIAL_STOP = Stop(target_ci=1.0, min_runs=3, min_s=0.0, max_s=0.01, profile=False)
+
+
+class CudaBackend(RuntimeBackend):
+    """ONNX Runtime's CUDA provider. One process for each environment: blocking launches are a matter of it."""
+
+    usual = 2
+    precisions: tuple[str, ...] = ("fp32", "tf32")
+    threads = 1
+    bounded = False  # the driver reserves more addresses than there is memory, and the GPU's own bounds it
+    kind_of: KindOf = staticmethod(device_kind)
+
+    def __init__(self, place: Place = HERE) -> None:
+        environment = environment_of("fp32", "blocking")
+        launches = ("blocking", "async", "graph")
+        super().__init__("ort-cuda", DRIVER, (PROVIDER,), launches, environment, place=place, needs=NEEDS)
+        self._workers = {tuple(sorted(environment.items())): self._worker}
+        self._tried = False
+
+    def facts(self) -> dict[str, Any]:
+        """Versions and circumstances. The first time a small network is run: what is missing is said before a sweep.
+
+        :raises BackendError: the runtime, the driver, a library or the GPU is missing.
+        """
+        found = super().facts()
+        if not self._tried:
+            self._try(found)
+            self._tried = True
+        return found
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        captured = {"enable_cuda_graph": "1"} if launch == "graph" else {}
+        exact = "0" if precision == "fp32" else "1"
+        chosen = {"cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": exact, **captured}
+        return tuple(sorted(chosen.items()))
+
+    def profiled(self, case: Case) -> bool:
+        """With blocking launches alone: else a node's time in the profile is that of its launch, and a captured graph
+        has no nodes."""
+        return case.launch == "blocking"
+
+    def worker_of(self, case: Case) -> Worker:
+        environment = environment_of(case.precision, case.launch)
+        key = tuple(sorted(environment.items()))
+        if key not in self._workers:
+            self._workers[key] = Worker(DRIVER, environment, self._place, NEEDS)
+        return self._workers[key]
+
+    def restart(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+
+    def close(self) -> None:
+        self.restart()
+        super().close()
+
+    def _try(self, facts: Mapping[str, Any]) -> None:
+        case = Case(
+            net=TRIAL,
+            batch=1,
+            precision="fp32",
+            threads=1,
+            launch="blocking",
+            provider_options=self.options("fp32", "blocking"),
+            board="",
+            machine="",
+            backend=self.name,
+            runtime="",
+        )
+        request = self._request(case, self._model(case))
+        try:
+            self._ask(case, request, TRIAL_STOP, False, self._patience_s)
+        except WorkerError as error:
+            runtime = f"{facts['runtime']} {facts['runtime_version']}"
+            raise BackendError(
+                f"{runtime} cannot run a network on {facts['gpu']}: {error.message}", error.hint
+            ) from None
+
+
+def environment_of(precision: str, launch: str) -> dict[str, str]:
+    """Variables that must be set before the runtime starts. A captured graph is never run with blocking launches, which
+    CUDA refuses."""
+    blocking = BLOCKING if launch == "blocking" else {}
+    return {**EVERYWHERE, **blocking, **(EXACT if precision == "fp32" else {})}

@@ -1,0 +1,200 @@
+"""ONNX Runtime's CUDA provider on the device: everything stays on the GPU, on a stream that events can be put on.
+
+Python 3.6 syntax; the standard library, NumPy, onnxruntime-gpu and NVIDIA's driver alone: this file is sent to the
+worker, after :mod:`edgeprof.backends.cuda` and :mod:`edgeprof.backends.ort`.
+"""
+
+import ctypes
+import os
+
+import numpy as np
+
+from edgeprof.backends import cuda, ort
+
+PROVIDER = "CUDAExecutionProvider"
+INSTALL = (
+    "pip install 'edgeprof[gpu]' where the extra cpu is not: they exclude each other (Jetson: docs/jetson.md)"
+)
+LIBRARIES = "CUDA and cuDNN of the runtime's version must be found: pip install 'onnxruntime-gpu[cuda,cudnn]'"
+DEBUG = "see what the runtime says: python -c 'import onnxruntime; onnxruntime.print_debug_info()'"
+NUMPY = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+}
+TIMED_S = 0.05
+TIMED_RUNS = 100
+
+devices = {}  # of this process, by number: its context and stream live as long as it does
+
+noise = ort.noise
+
+
+class Missing(ImportError):
+    """The runtime is not there, or is that of a processor. ``hint`` tells what to install."""
+
+    def __init__(self, text, hint):
+        super().__init__(text)
+        self.hint = hint
+
+
+class Refused(RuntimeError):
+    """The runtime would not run the network on the GPU. ``hint`` tells what to do."""
+
+    def __init__(self, text, hint):
+        super().__init__(text)
+        self.hint = hint
+
+
+def describe():
+    """Versions of the runtime and the driver, and the GPU; Missing or CudaError where one of them is not there."""
+    try:
+        found = ort.describe()
+    except ImportError as error:
+        raise Missing(str(error), INSTALL) from None
+    if PROVIDER not in found["providers"]:
+        text = "this %s %s has no %s: it is the package for processors"
+        raise Missing(text % (found["runtime"], found["runtime_version"], PROVIDER), INSTALL)
+    found.update(device().describe())
+    found["cuda_runtime"] = build_version()
+    return found
+
+
+def build_version():
+    """The CUDA that the runtime was built for; None where it does not say."""
+    import onnxruntime
+
+    return getattr(onnxruntime, "cuda_version", None) or None
+
+
+def device(number=0):
+    """The GPU of that number, opened once."""
+    if number not in devices:
+        devices[number] = cuda.Device(number)
+    return devices[number]
+
+
+def load(model, threads, providers, options, weights, profiled):
+    """A session for ``model`` (bytes or a path), with the folder of weights outside it, or None. Of ``options``, names
+    with a dot are session configuration entries, the others the provider's own.
+
+    Raises Refused where anything but the GPU would run a node of the network.
+    """
+    import onnxruntime
+
+    gpu = device()
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    entries = {key: value for key, value in options.items() if "." in key}
+    entries["session.disable_cpu_ep_fallback"] = "1"
+    own = {key: value for key, value in options.items() if "." not in key}
+    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    if version < (1, 18):  # the environment switches it off there
+        own.pop("use_tf32", None)
+    own.update({"device_id": str(gpu.number), "user_compute_stream": str(gpu.stream)})
+    captured = own.get("enable_cuda_graph") == "1"
+    free = gpu.free_bytes()
+
+    def kind(session, load_ms, folder):
+        return CudaSession(session, load_ms, folder, gpu, captured, free)
+
+    settings = ort.settings_of(threads, entries)
+    try:
+        return ort.open_session(kind, model, settings, [(PROVIDER, own)], weights, profiled)
+    except Exception as error:  # of the runtime's own classes
+        if not any(sign in str(error) for sign in ("fallback to CPU EP", "the session uses")):
+            raise
+        trouble = trouble_of_libraries()
+        if trouble:
+            raise Refused("the CUDA provider cannot be loaded: %s" % trouble, LIBRARIES) from None
+        raise Refused(str(error), DEBUG) from None
+
+
+def trouble_of_libraries():
+    """What the dynamic linker says of the provider's library; empty where it can be loaded."""
+    import onnxruntime
+
+    folder = os.path.join(os.path.dirname(onnxruntime.__file__), "capi")
+    for name in ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"):
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            try:
+                ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+            except OSError as error:
+                return str(error)
+    return ""
+
+
+class CudaSession(ort.Session):
+    """A loaded network whose inputs and outputs stay on the GPU. ``captured``: its runs replay a CUDA graph."""
+
+    def __init__(self, session, load_ms, folder, gpu, captured, free):
+        super().__init__(session, load_ms, folder)
+        self._gpu = gpu
+        self._captured = captured
+        self._free = free
+        self._built = free - gpu.free_bytes()
+        self._values = {}
+        self._outputs = []
+
+    def bind(self, inputs):
+        """Copy ``inputs`` (name → array) to the GPU, and give outputs of known shape a place there: a captured graph
+        needs the same addresses in every run."""
+        import onnxruntime
+
+        self._inputs = inputs
+        for name, array in inputs.items():
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", self._gpu.number)
+            self._values[name] = value
+            self._binding.bind_ortvalue_input(name, value)
+        for output in self._session.get_outputs():
+            if output.type in NUMPY and all(isinstance(size, int) for size in output.shape):
+                place = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                    output.shape, np.dtype(NUMPY[output.type]).type, "cuda", self._gpu.number
+                )
+                self._outputs.append(place)
+                self._binding.bind_ortvalue_output(output.name, place)
+            else:
+                self._binding.bind_output(output.name, "cuda", self._gpu.number)
+        self._gpu.synchronize()
+
+    def run_from_host(self):
+        """One run with the copies of inputs and outputs: into and out of the bound places, since a captured graph knows
+        no others."""
+        for name, value in self._values.items():
+            value.update_inplace(self._inputs[name])
+        self._gpu.synchronize()
+        self._session.run_with_iobinding(self._binding)
+        return self._binding.copy_outputs_to_cpu()
+
+    def observe(self, clock):
+        """Single runs by the GPU's own clock, from an event before to an event behind what they launch, and memory of
+        the GPU: taken by loading, and by loading and running (its allocator gives nothing back before the end)."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        times, begin = [], clock()
+        while len(times) < 3 or (clock() - begin < TIMED_S * 1e9 and len(times) < TIMED_RUNS):
+            times.append(self._gpu.time_ns(lambda: self._session.run_with_iobinding(self._binding, options)))
+        return {
+            "device_ns": times,
+            "gpu_build_mib": max(self._built, 0) / 2.0**20,
+            "gpu_memory_mib": max(self._free - self._gpu.free_bytes(), 0) / 2.0**20,
+        }
+
+    def profile(self, skip):
+        """As on a processor; Refused where a node ran elsewhere than on the GPU."""
+        kernels, spans = super().profile(skip)
+        elsewhere = sorted({kernel["provider"] for kernel in kernels} - {PROVIDER})
+        if elsewhere:
+            names = ", ".join(k["name"] for k in kernels if k["provider"] != PROVIDER)
+            text = "not all of the network ran on the GPU: %s ran by %s" % (names, ", ".join(elsewhere))
+            raise Refused(text, "the CUDA provider has no kernel for it")
+        return kernels, spans
+
+    def close(self):
+        """Give the session's memory and files back."""
+        self._values, self._outputs = {}, []
+        super().close()
