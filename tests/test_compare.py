@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,16 @@ def test_cases_without_kernels(made):
     assert len(found.pairs) == 3
 
 
+def test_shares_are_of_cases_whose_kernels_are_known(made):
+    a, b = made(nets=3), made(nets=3, machine="new", seed=1)
+    bare = made(nets=2, first=3, profiled=False), made(nets=2, first=3, profiled=False, machine="new", seed=1)
+    a, b = (replace(side, cases=(*side.cases, *more.cases)) for side, more in zip((a, b), bare, strict=True))
+    found = compare_sides(a, b)
+    assert len(found.pairs) == 5
+    assert math.fsum(k.a_share for k in found.kinds) == pytest.approx(1)
+    assert kinds(found)["Gemm"].cases == 3
+
+
 # --- laws
 
 
@@ -282,9 +293,25 @@ def test_a_law_with_errors_gives_intervals(made, tmp_path):
     low, high = pair.ratio.interval(0.9)
     assert math.log(high / low) / 2 > pair.b.latency.half_width > 0.03
     assert all(kind.ratio is None or kind.ratio.interval(0.9) is None for kind in found.kinds)
-    assert found.speedup.variance > np.mean([error for _, error in errors]) ** 2
+    even = tuple((ms, (-1) ** i * error) for i, (ms, error) in enumerate(errors))
+    write_law(law.model_copy(update={"conformal": even}), tmp_path / "even.json")
+    bias = [np.mean([error for _, error in of]) ** 2 for of in (errors, even)]
+    more = found.speedup.variance - compare_sides(a, "even.json", 0.9).speedup.variance
+    assert more == pytest.approx(bias[0] - bias[1])
     narrow = compare_sides(a, "law.json", 0.5).pairs[0].b.latency.half_width
     assert narrow < pair.b.latency.half_width
+
+
+def test_a_law_is_of_its_own_threads_and_launch_mode(database, tmp_path):
+    law = read_law("gtx960-theano")
+    write_law(law.model_copy(update={"threads": 2}), tmp_path / "two.json")
+    for threads in (1, 2):
+        for launch in ("blocking", "async"):
+            database("e.db", nets=2, threads=threads, launch=launch)
+    found = compare_sides("e.db", "two.json")
+    assert {(p.a.case.threads, p.a.case.launch) for p in found.pairs} == {(2, "blocking")}
+    assert (len(found.pairs), len(found.only_a)) == (2, 6)
+    assert {p.a.case.threads for p in compare_sides("e.db", "gtx960-theano").pairs} == {1, 2}
 
 
 def test_two_laws_name_no_networks():

@@ -70,6 +70,24 @@ def test_false_failures_are_rare(made):
         assert judged(compare_sides(a, b), 0.02).judgement != "fail"
 
 
+def test_many_networks_at_the_limit_do_not_make_a_failure_likelier(made):
+    """40 networks that are slower by just the limit: some seem slower still, which is chance and is known to be."""
+    a, at_limit = made(nets=40), {"Conv.nchwc": 1.05, "Gemm": 1.05}
+    failed = sum(
+        judged(compare_sides(a, made(nets=40, machine="new", factors=at_limit, seed=seed)), 0.05).judgement
+        == "fail"
+        for seed in range(1, 13)
+    )
+    assert failed <= 3
+
+
+def test_a_network_that_ran_nowhere_is_no_failure_of_b(made):
+    a = made(nets=5, noise=0.003, failing={1: "crash"})
+    b = made(nets=5, noise=0.003, machine="new", failing={1: "crash"}, seed=1)
+    found = judged(compare_sides(a, b), 0.05)
+    assert (found.judgement, found.broken) == ("pass", ())
+
+
 def test_the_limit_is_of_the_time_of_a(made):
     a = made(nets=5, noise=0.0001)
     for slower, says in ((1.046, "pass"), (1.0518, "fail")):

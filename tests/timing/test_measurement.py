@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.measurement import KernelTimes, Round, measurement
+from edgeprof.timing.measurement import KernelTimes, Round, kinds_ms, measurement
 
 CASE = Case(
     net=net_spec(conv=1, fc=1),
@@ -189,3 +189,20 @@ def test_the_spread_between_rounds_and_whether_they_met_their_target():
     assert (one.spread_pct, one.target_met) == (None, True)
     none = measurement(CASE, [Round(number=1, status="failed", reason="so")], "minimum", 3, False)
     assert (none.spread_pct, none.target_met) == (None, None)
+
+
+def test_kinds_of_kernels_round_by_round():
+    """Sums over a kind, without the profiler's cost, of the rounds that ran what the last one ran."""
+    first = (
+        KernelTimes("Conv", "c1", ("conv1",), (500.0,)),
+        KernelTimes("Gemm", "g", ("fc1",), (100.0,)),
+        KernelTimes("Conv", "c2", ("conv2",), (200.0,)),
+        KernelTimes("Softmax", "s", ("softmax",), (1.0,)),
+    )
+    other = round_(2, 1.0, kernels=first[:2])
+    rounds = [round_(1, 1.0, kernels=first, event_us=2.0), other, round_(3, 1.0, kernels=first)]
+    found = kinds_ms(rounds, "minimum")
+    assert found["Conv"] == pytest.approx((0.696, 0.7))
+    assert found["Gemm"] == pytest.approx((0.098, 0.1))
+    assert found["Softmax"] == pytest.approx((0.0, 0.001))
+    assert kinds_ms([round_(1, 1.0)], "minimum") == {}
