@@ -23,13 +23,20 @@ from edgeprof.roofline import Roofline, measure_roofline
 from edgeprof.scratch import scratch_folder
 from edgeprof.store import Store
 from edgeprof.sweep import Target, alone, gauges_of, noticed, session_on
-from edgeprof.sweeps.case import Workload
+from edgeprof.sweeps.case import Launch, Workload
 from edgeprof.timing.measurement import KernelMeasurement, Measurement, Round
 from edgeprof.timing.session import Progress
 from edgeprof.timing.stats import quantile_interval, runs_to_bound
 from edgeprof.work import Work, work_of
 
 TAILS: Mapping[str, float] = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99}
+ONCE = ("load_ms", "first_run_ms", "host_to_host_ms", "memory_mib", "power_mw")  # in a round
+QUANTITIES = (
+    *("latency_ms", "ms_per_tile", "tiles_per_ms"),
+    *TAILS,
+    *ONCE,
+    *("energy_mj_per_tile", "energy_mj", "missed_pct"),
+)  # what can be required
 TAIL_S = 60.0  # of sampling in a round, at most, where tails are asked for
 
 
@@ -130,7 +137,7 @@ class Profile:
             ends = quantile_interval(runs, q)
             why = f"{len(runs)} runs do not bound it: {runs_to_bound(q)} would" if ends[1] is None else ""
             found[name] = Quantity(float(np.quantile(runs, q)), *ends, why=why)
-        for name in ("load_ms", "first_run_ms", "host_to_host_ms", "memory_mib", "power_mw"):
+        for name in ONCE:
             value, ends = self._ranged(name)
             found[name] = None if value is None else Quantity(value, *ends)
         value, ends = self._ranged("energy_mj_per_tile")
@@ -182,6 +189,7 @@ def profile_model(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int = 0,
+    launch: Launch = "blocking",
     rounds: int = 3,
     stop: Stop | None = None,
     deadline_ms: float | None = None,
@@ -209,7 +217,7 @@ def profile_model(
     if tails or deadline_ms is not None:
         least = math.ceil(runs_to_bound(max(TAILS.values())) / rounds)
         stop = replace(stop, min_runs=max(stop.min_runs, least), max_s=max(stop.max_s, TAIL_S))
-    case = target.case(Workload(net=net, batch=max(batch, 1), threads=threads))
+    case = target.case(Workload(net=net, batch=max(batch, 1), threads=threads, launch=launch))
     with alone(target, say), gauges_of(target, say) as gauges, _store(db) as store:
         warnings = noticed(target)
         measure = session_on(target, gauges, store, noticed=warnings, stop=stop, seed=seed, watch=watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,6 +90,19 @@ def parse_requirement(text: str) -> Requirement:
     raise SpecError(f"--require {text!r} is no requirement", WRITE)
 
 
+def check_names(requirements: Sequence[Requirement], names: Iterable[str]) -> None:
+    """See that every requirement is of a known quantity.
+
+    :raises SpecError: one is not.
+    """
+    known = list(names)
+    for requirement in requirements:
+        if requirement.name not in known:
+            raise SpecError(
+                f"there is no quantity '{requirement.name}' to require", f"known here: {', '.join(known)}"
+            )
+
+
 def judge(
     requirements: Sequence[Requirement], quantities: Mapping[str, Quantity | None]
 ) -> tuple[Verdict, ...]:
@@ -97,13 +110,9 @@ def judge(
 
     :raises SpecError: a quantity that there is none of this name.
     """
+    check_names(requirements, quantities)
     found = []
     for requirement in requirements:
-        if requirement.name not in quantities:
-            raise SpecError(
-                f"there is no quantity '{requirement.name}' to require",
-                f"known here: {', '.join(quantities)}",
-            )
         quantity = quantities[requirement.name] or Quantity(None, why="not measured here")
         found.append(Verdict(requirement, _outcome(requirement, quantity), quantity))
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeprof.nets.operators import Operator
@@ -26,36 +26,51 @@ def work_of(
 ) -> tuple[Work, ...]:
     """The work of each kernel, given as (kind, names of its operators, whether it only changes a layout).
 
-    An operator's work counts once: where several kernels name it, for the first of its own type, else for the first.
+    An operator's work counts once: where several kernels name it, for the first of its own type, else for the first
+    that is no view. What does not depend on the network's inputs is there before a run: it counts as a weight.
     """
     by_name = {op.name: op for op in operators}
     consumers: dict[str, list[str]] = {}
     for op in operators:
         for producer in op.producers:
             consumers.setdefault(producer, []).append(op.name)
+    constants = _constants(operators)
     owner: dict[str, int] = {}
     for index, (_, names, glue) in enumerate(kernels):
         for name in names if not glue else ():
-            now = owner.get(name)
-            if now is None or (
-                _same(kernels[index], by_name, name) and not _same(kernels[now], by_name, name)
-            ):
+            suits = _suits(kernels[index][0], by_name, name)
+            if name not in owner or suits > _suits(kernels[owner[name]][0], by_name, name):
                 owner[name] = index
     own: list[list[Operator]] = [[] for _ in kernels]
     for op in operators:
         if op.name in owner:
             own[owner[op.name]].append(op)
     found = []
-    for (_, names, glue), ops in zip(kernels, own, strict=True):
+    for (kind, names, glue), ops in zip(kernels, own, strict=True):
         if glue:
             found.append(Work(0, 2 * _rewritten(names, by_name, operators)))
         else:
-            found.append(Work(sum(op.macs for op in ops), _bytes(ops, by_name, consumers)))
+            moved = 0 if kind in VIEWS else _bytes(ops, by_name, consumers, constants)
+            found.append(Work(sum(op.macs for op in ops), moved))
     return tuple(found)
 
 
-def _same(kernel: tuple[str, Sequence[str], bool], by_name: Mapping[str, Operator], name: str) -> bool:
-    return name in by_name and kernel[0].partition(".")[0] == by_name[name].op_type
+def _suits(kind: str, by_name: Mapping[str, Operator], name: str) -> int:
+    """How well a kind of kernel suits an operator."""
+    op_type = kind.partition(".")[0]
+    if name in by_name and op_type == by_name[name].op_type:
+        return 2
+    return 0 if op_type in VIEWS else 1
+
+
+def _constants(operators: Sequence[Operator]) -> set[str]:
+    """Operators that do not depend on the values of the network's inputs."""
+    found: set[str] = set()
+    for op in operators:
+        of_operators = len(op.inputs) == len(op.producers)
+        if op.op_type in ("Shape", "Size") or (op.known and of_operators and found.issuperset(op.producers)):
+            found.add(op.name)
+    return found
 
 
 def _rewritten(names: Sequence[str], by_name: Mapping[str, Operator], operators: Sequence[Operator]) -> int:
@@ -67,12 +82,15 @@ def _rewritten(names: Sequence[str], by_name: Mapping[str, Operator], operators:
 
 
 def _bytes(
-    ops: Sequence[Operator], by_name: Mapping[str, Operator], consumers: Mapping[str, Sequence[str]]
+    ops: Sequence[Operator],
+    by_name: Mapping[str, Operator],
+    consumers: Mapping[str, Sequence[str]],
+    constants: Collection[str],
 ) -> int:
-    inside = {op.name for op in ops}
+    inside = {op.name for op in ops if op.name not in constants}
     total = 0
     for op in ops:
-        if op.op_type in VIEWS and len(ops) == 1:
+        if op.name in constants or (op.op_type in VIEWS and len(inside) == 1):
             continue
         reads = op.activation_bytes - op.output_bytes
         reads -= sum(by_name[p].output_bytes for p in op.producers if p in inside)

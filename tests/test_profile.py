@@ -17,7 +17,7 @@ from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
 from edgeprof.nets.model import ModelFile, model_file
 from edgeprof.nets.network import Network, ZooNet
-from edgeprof.profile import Profile, cannot_run, find_network, profile_model, taken_apart
+from edgeprof.profile import QUANTITIES, Profile, cannot_run, find_network, profile_model, taken_apart
 from edgeprof.roofline import Roofline
 from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep
@@ -154,6 +154,7 @@ def test_tails_and_missed_deadlines(backend: Backend, model_files: Mapping[str, 
     assert missed.low < 5
     assert quantities["energy_mj"] is None
     assert quantities["load_ms"]
+    assert tuple(quantities) == QUANTITIES
 
 
 def test_energy_is_per_run_and_per_tile(backend: Backend, model_files: Mapping[str, Path]) -> None:

@@ -70,3 +70,30 @@ def test_an_operator_counts_once(found: tuple[Operator, ...]) -> None:
     assert (first, last) == (Work(), Work())
     assert own.macs == 96
     assert work_of([("Mystery", ("nobody",), False)], found) == (Work(),)
+    assert work_of([("Reshape", ("add",), False)], found) == (
+        Work(),
+    )  # the runtime's way to an operator's shape
+
+
+def test_what_is_there_before_a_run_counts_as_a_weight() -> None:
+    shape = numpy_helper.from_array(np.array([8, 4]), "shape")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["w"], name="weights"),
+        helper.make_node("Shape", ["x"], ["s"], name="size"),
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="product"),
+        helper.make_node("Reshape", ["m", "s2"], ["out"], name="view"),
+        helper.make_node("Identity", ["s"], ["s2"], name="same"),
+    ]
+    nodes.insert(2, nodes.pop())
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 8])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [shape],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    found = operators(model, partial=True)
+    merged = ("weights", "size", "same", "product")  # as a trace gives what the runtime folded
+    assert work_of([("Gemm", merged, False)], found)[0] == Work(64, 4 * (16 + 32 + 8))
+    assert work_of([("Reshape", merged, False), ("Gemm", ("product",), False)], found)[0] == Work()

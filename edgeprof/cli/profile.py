@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -35,6 +35,9 @@ def profile(
     threads: Annotated[
         int, typer.Option(min=0, max=1024, help="Threads of the runtime (the physical cores).")
     ] = 0,
+    launch: Annotated[
+        Literal["blocking", "async", "graph"], typer.Option(help="Launch mode; a CPU has blocking alone.")
+    ] = "blocking",
     rounds: o.Rounds = 3,
     target_ci: o.TargetCi = "1%",
     deadline: Annotated[
@@ -61,11 +64,12 @@ def profile(
     """
     from edgeprof.backends.base import Stop
     from edgeprof.nets.model import parse_shape
-    from edgeprof.profile import TAILS, find_network, profile_model
-    from edgeprof.requirements import judge, parse_requirement
+    from edgeprof.profile import QUANTITIES, TAILS, find_network, profile_model
+    from edgeprof.requirements import check_names, judge, parse_requirement
     from edgeprof.sweep import open_target
 
     wanted = [parse_requirement(text) for text in require or ()]
+    check_names(wanted, QUANTITIES)
     if any(one.name == "missed_pct" for one in wanted) and deadline is None:
         raise SpecError("missed_pct needs a deadline", "give one in ms: --deadline 33")
     net, size = find_network(model, batch, dict(parse_shape(text) for text in shape or ()))
@@ -78,6 +82,7 @@ def profile(
                     target,
                     batch=size,
                     threads=threads,
+                    launch=launch,
                     rounds=rounds,
                     stop=Stop(target_ci=o.percent(target_ci)),
                     deadline_ms=deadline,
@@ -93,6 +98,8 @@ def profile(
             raise typer.Abort from None
     quantities = found.quantities()
     verdicts = judge(wanted, quantities)
+    if found.measurement.reason:
+        say(f"warning: not every round was measured: {found.measurement.reason}")
     warn(found.warnings)
     if trace is not None:
         from edgeprof.report.trace import write_trace

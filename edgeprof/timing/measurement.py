@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -138,6 +138,7 @@ def measurement(
     latency = combine(latencies, estimator)
     singles = np.concatenate([r.runs_ns for r in good]) / 1e6
     kernels, raw_ms = _kernels(good, latency, estimator)
+    kernels, unattributed = _remainder(kernels, latency)
     profiled = [kernel_us(r.profiled_us, estimator) / 1e3 for r in good if r.profiled_us]
     warnings = tuple(dict.fromkeys(w for r in good for w in r.warnings))
     if any(_ran(r) != _ran(good[-1]) for r in good if r.kernels and good[-1].kernels):
@@ -161,7 +162,7 @@ def measurement(
         first_run_ms=_least([r.first_run_ms for r in good]),
         host_to_host_ms=_least([r.host_ms for r in good]),
         kernels=kernels,
-        unattributed_ms=math.fsum([latency, *(-k.ms for k in kernels)]) if kernels else None,
+        unattributed_ms=unattributed,
         profiled_latency_ms=combine(profiled, estimator) if profiled else None,
         coverage=raw_ms / latency if kernels else None,
         telemetry={**chosen.telemetry, **long},
@@ -202,6 +203,23 @@ def kinds_ms(rounds: Sequence[Round], estimator: Estimator) -> dict[str, tuple[f
             times = found.setdefault(kernel.kind, [0.0] * len(profiled))
             times[number] += max(kernel_us(kernel.us, estimator) - measured.event_us, 0.0) / 1e3
     return {kind: tuple(times) for kind, times in found.items()}
+
+
+def _remainder(
+    kernels: tuple[KernelMeasurement, ...], latency: float
+) -> tuple[tuple[KernelMeasurement, ...], float | None]:
+    """Kernels, and what they leave of the latency. A remainder far larger than the latency (a machine that was busy
+    while it profiled) has no room for the last digit: that digit goes to a kernel which has."""
+    if not kernels:
+        return kernels, None
+    rest = math.fsum([latency, *(-k.ms for k in kernels)])
+    digit = math.fsum([latency, *(-k.ms for k in kernels), -rest])
+    small = [i for i, k in enumerate(kernels) if abs(digit) <= k.ms <= latency / 2]
+    if not digit or not small:
+        return kernels, rest
+    ms = kernels[small[0]].ms + digit
+    changed = replace(kernels[small[0]], ms=ms, share=ms / latency)
+    return (*kernels[: small[0]], changed, *kernels[small[0] + 1 :]), rest
 
 
 def _ran(measured: Round) -> list[tuple[str, tuple[str, ...]]]:

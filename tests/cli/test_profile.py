@@ -56,6 +56,7 @@ def test_a_model_that_cannot_run(
         (["lenet5", "--require", "p98_ms<3"], "no quantity 'p98_ms'"),
         (["lenet5", "--require", "missed_pct<1"], "needs a deadline"),
         (["lenet5", "--batch", "0"], "--batch"),
+        (["lenet5", "--launch", "async"], "no launch mode 'async'"),
         (["broken.onnx"], "is not ONNX"),
         (["{image13}"], "axis 0 is of open size"),
         (["{text}", "--batch", "2"], "input 'ids' is batch×length: axis 1 is of open size"),

@@ -158,6 +158,19 @@ def test_kernels_and_the_unattributed_rest_add_up_to_the_latency_exactly(run_ns,
     assert math.fsum([*parts, found.unattributed_ms]) == found.latency_ms
 
 
+@given(
+    st.integers(1_000, 10**10), st.lists(st.floats(0.5, 1.0), min_size=20, max_size=60), st.floats(1.9, 6.0)
+)
+def test_they_add_up_where_the_machine_was_busy_while_it_profiled(run_ns, weights, coverage):
+    kernels = [kernel(f"k{i}", w / sum(weights) * run_ns / 1e3 * coverage) for i, w in enumerate(weights)]
+    runs = np.array([run_ns], np.int64)
+    one = Round(number=1, status="ok", runs_ns=runs, kernels=tuple(kernels))
+    found = measurement(CASE, [one], "minimum", 1, False)
+    assert found.unattributed_ms < 0
+    assert math.fsum([*(k.ms for k in found.kernels), found.unattributed_ms]) == found.latency_ms
+    assert all(k.share == k.ms / found.latency_ms for k in found.kernels)
+
+
 def test_the_rest_of_what_was_observed_comes_along():
     rounds = [
         round_(
