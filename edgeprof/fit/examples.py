@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.rules import Observed, leader, tensor_dims
+from edgeprof.fit.rules import Observed, alike, leader, tensor_dims
+from edgeprof.nets.fusion import Fused, fused
 from edgeprof.nets.network import net_operators, rebuildable
 from edgeprof.nets.operators import Operator
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
+
+TOGETHER = 1.03  # what kernels may take together, of the network's latency
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,49 @@ class Example:
     latency_ms: float
 
     @cached_property
+    def _fused(self) -> Fused:
+        return fused(net_operators(self.measurement.case.net, self.measurement.case.batch))
+
+    @property
     def operators(self) -> tuple[Operator, ...]:
-        """Operators of the network at its batch."""
-        return net_operators(self.measurement.case.net, self.measurement.case.batch)
+        """Operators of the network at its batch, as an optimising runtime leaves them."""
+        return self._fused.operators
+
+    @cached_property
+    def kernels(self) -> tuple[KernelMeasurement, ...]:
+        """Its kernels, each of :attr:`operators`; several that do the work of one operator are one."""
+        types = {op.name: op.op_type for op in self.operators}
+        found: dict[object, KernelMeasurement] = {}
+        for number, kernel in enumerate(self.measurement.kernels):
+            owners = dict.fromkeys(self._fused.owner.get(name, name) for name in kernel.operators)
+            own = replace(kernel, operators=tuple(owners))
+            lead = leader(own.kind, own.operators, types) if own.operators and not own.glue else ""
+            key: object = lead if lead in types else number
+            if key in found:
+                first = found[key]
+                kind = own.kind if alike(own.kind, types.get(str(key), "")) else first.kind
+                share = first.share + own.share
+                own = replace(first, kind=kind, ms=first.ms + own.ms, share=share)
+            found[key] = own
+        return tuple(found.values())
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether its kernels take longer together than the network does: something else ran while they were timed."""
+        return sum(k.ms for k in self.measurement.kernels) > TOGETHER * self.latency_ms
 
     @cached_property
     def observed(self) -> Observed:
         """What the rules are learnt from."""
-        kernels = tuple((k.kind, k.operators, k.glue) for k in self.measurement.kernels)
+        kernels = tuple((k.kind, k.operators, k.glue) for k in self.kernels)
         types = {op.name: op.op_type for op in self.operators}
-        shares = {leader(k.kind, k.operators, types): k.share for k in self.measurement.kernels if not k.glue}
+        shares = {leader(k.kind, k.operators, types): k.share for k in self.kernels if not k.glue}
         return Observed(self.operators, kernels, shares)
+
+    def leader(self, kernel: KernelMeasurement) -> str | None:
+        """The operator whose work a kernel is; None where it is of no operator of the network."""
+        name = leader(kernel.kind, kernel.operators, {op.name: op.op_type for op in self.operators})
+        return name if any(op.name == name for op in self.operators) else None
 
     def dims(self, kernel: KernelMeasurement) -> Mapping[str, float]:
         """The dimensions that a kernel's time depends on."""
@@ -52,6 +87,12 @@ class Example:
                 "use --form eq13, in a network's variables",
             )
         return by_name[name].dims
+
+
+def clean(examples: Sequence[Example]) -> list[bool]:
+    """For each example whether its kernel times are to be fitted: all where more than half of them are disturbed."""
+    found = [not e.disturbed for e in examples]
+    return found if 2 * sum(found) >= len(found) else [True] * len(found)
 
 
 def usable(measurements: Sequence[Measurement], launch: str = "blocking") -> list[Example]:

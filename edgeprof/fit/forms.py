@@ -134,11 +134,22 @@ class Form(BaseModel):
     @property
     def constants(self) -> frozenset[str]:
         """Constants that the form's terms use."""
-        used = {n for terms in self.expressions.values() for t in terms for n in t.names}
+        used = frozenset[str]().union(*(self._used(g.name) for g in self.group))
+        return frozenset(used & set(CONSTANTS)) | ({"L3"} if "cold" in used else set())
+
+    @cached_property
+    def needs(self) -> dict[str, frozenset[str]]:
+        """By group the dimensions that a kernel must have to be priced."""
+        known = {*CONSTANTS, "Z", "cold", *self.define}
+        return {g.name: self._used(g.name) - known for g in self.group}
+
+    def _used(self, group: str) -> frozenset[str]:
+        """Every name that the terms of a group use, by way of definitions too."""
+        used = {n for term in self.expressions[group] for n in term.names}
         for name, expression in reversed(list(self.definitions.items())):
             if name in used:
                 used |= expression.names
-        return frozenset(used & set(CONSTANTS)) | ({"L3"} if "cold" in used else set())
+        return frozenset(used)
 
     @property
     def variables(self) -> tuple[str, ...]:

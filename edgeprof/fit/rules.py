@@ -8,9 +8,9 @@ use rules alone, so that they need neither board nor runtime.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ MODULI = (64, 32, 16, 8, 4, 2)
 MAX_DEPTH = 4
 MIN_GAIN = 1e-9
 SPLIT_COST = 0.5  # a further question must explain at least this many cases
-FEATURES = ("C", "M", "N", "R", "B", "H", "W", "Hi", "Kh", "S", "P", "G")
+FEATURES = ("C", "M", "N", "R", "B", "H", "W", "Hi", "Kh", "S", "P", "G", "I")
+BLOCKED = (".nchwc", ".depthwise", ".pointwise")  # kinds that read and write channels in blocks
+BLOCKED_OUT = (*BLOCKED, ".nchw")
+LAYOUTS = tuple(f"{made} → {read}" for made in ("blocked", "plain") for read in ("blocked", "plain"))
 Mix = tuple[tuple[str, float], ...]  # kinds with their weights
 Ask = tuple[str, str, Any]  # feature, test, value
 
@@ -165,11 +168,20 @@ class KernelRules:
         made: dict[str, str] = {}  # operator → kind of the kernel that holds its output
         last = {op.name for op in operators} - {p for op in operators for p in op.producers}
         run_bytes = operators[0].dims.get("Z", 0) if operators else 0
+        shapes = {op.name: (op.outputs or ((),))[0] for op in operators}
+        there: set[tuple[str, str]] = set()  # what was put behind a tensor serves all who read it
         for op in operators:
             source = op.producers[0] if op.producers else "input"
             entering = tensor_dims(op.inputs[0] if op.inputs else ())
             step = self.step(op.op_type, op.dims, entering, made.get(source, "input"))
-            planned.extend(_put(step.between, source, {**entering, "Z": run_bytes}))
+            put = [(source, entering, step.between)]
+            for other in op.producers[1:]:
+                dims = tensor_dims(shapes[other])
+                put.append((other, dims, self.put_between(made[other], step.kind, dims)))
+            for behind, dims, between in put:
+                if between and (behind, between[0][0]) not in there:
+                    there.add((behind, between[0][0]))
+                    planned.extend(_put(between, behind, {**dims, "Z": run_bytes}))
             if step.own:
                 planned.append(Planned(step.own[0][0], op.name, (op.name,), op.dims, step.own))
             made[op.name] = step.kind
@@ -192,13 +204,30 @@ class KernelRules:
 
     def put_between(self, before: str, after: str, entering: Mapping[str, Any]) -> Mix:
         """The kernel that the runtime puts between two others, if any."""
-        rule = self.between.get(f"{before} → {after}")
+        rule = self.between.get(f"{before} → {after}") or self.between.get(layouts(before, after))
         return tuple(part for part in rule.decide(entering).mix if part[0] != NOTHING) if rule else ()
+
+    def pairs(self, kinds: Collection[str]) -> list[tuple[str, str, Rule]]:
+        """What stands between two kernels, by pair: those seen, and those that only a rule of layouts tells."""
+        found = []
+        for pair, rule in self.between.items():
+            if pair not in LAYOUTS:
+                before, _, after = pair.partition(" → ")
+                found.append((before, after, rule))
+        for before, after in product(sorted(kinds), repeat=2):
+            rule_ = self.between.get(layouts(before, after))
+            if rule_ is not None and f"{before} → {after}" not in self.between:
+                found.append((before, after, rule_))
+        return found
 
     def questions(self, op_type: str, before: str) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
         """All that :meth:`step` and :meth:`put_between` may ask of the operator, and of the tensor entering it."""
         own = self.operators[op_type].questions() if op_type in self.operators else ()
-        pairs = [rule for pair, rule in self.between.items() if pair.startswith(f"{before} → ")]
+        starts = (
+            f"{before} → ",
+            *(layouts(before, kind).partition("→")[0] + "→ " for kind in ("", BLOCKED[0])),
+        )
+        pairs = [rule for pair, rule in self.between.items() if pair.startswith(starts)]
         return tuple(own), tuple(ask for rule in pairs for ask in rule.questions())
 
     def lines(self) -> list[str]:
@@ -208,6 +237,12 @@ class KernelRules:
             f"{pair}: {rule.text()}" for pair, rule in sorted(self.between.items()) if rule.text() != NOTHING
         ]
         return own + put
+
+
+def layouts(before: str, after: str) -> str:
+    """The pair of layouts of two neighbouring kernels, for pairs that were never seen."""
+    made = "blocked" if before.endswith(BLOCKED_OUT) else "plain"
+    return f"{made} → {'blocked' if after.endswith(BLOCKED) else 'plain'}"
 
 
 def _put(mix: Mix, source: str, dims: Mapping[str, float]) -> Iterable[Planned]:
@@ -274,6 +309,14 @@ def learn(observed: Iterable[Observed]) -> KernelRules:
     for net in observed:
         kinds, glue = labels(net)
         made: dict[str, str] = {}
+        shapes = {op.name: (op.outputs or ((),))[0] for op in net.operators}
+        branched = any(len(op.producers) > 1 for op in net.operators)
+
+        def meet(before: str, after: str, shape: Sequence[int], put: str, branched: bool = branched) -> None:
+            names = [f"{before} → {after}", *([layouts(before, after)] if branched else [])]
+            for name in names:
+                pairs.setdefault(name, []).append((tensor_dims(shape), put))
+
         last = {op.name for op in net.operators} - {p for op in net.operators for p in op.producers}
         for op in net.operators:
             facts = operator_facts(op, made)
@@ -281,19 +324,16 @@ def learn(observed: Iterable[Observed]) -> KernelRules:
             own.setdefault(op.op_type, []).append((facts, kind))
             stakes.setdefault(op.op_type, []).append(net.shares.get(op.name, math.nan))
             made[op.name] = facts["from"] if kind == MERGED else kind
-            if kind == MERGED:
-                continue
             source = op.producers[0] if op.producers else "input"
-            shape = op.inputs[0] if op.inputs else ()
-            pairs.setdefault(f"{facts['from']} → {kind}", []).append(
-                (tensor_dims(shape), glue.get((source, op.name), NOTHING))
-            )
+            if kind != MERGED:
+                shape = op.inputs[0] if op.inputs else ()
+                meet(facts["from"], kind, shape, glue.get((source, op.name), NOTHING))
+            for other in op.producers[1:]:
+                meet(made[other], made[op.name], shapes[other], glue.get((other, op.name), NOTHING))
         for op in net.operators:
             if op.name in last:
-                dims = tensor_dims(op.outputs[0] if op.outputs else ())
-                pairs.setdefault(f"{made[op.name]} → output", []).append(
-                    (dims, glue.get((op.name, ""), NOTHING))
-                )
+                shape = op.outputs[0] if op.outputs else ()
+                meet(made[op.name], "output", shape, glue.get((op.name, ""), NOTHING))
     operators = {k: grow(v, _costs(stakes[k])) for k, v in own.items()}
     return KernelRules(operators, {k: grow(v) for k, v in pairs.items()})
 
@@ -310,27 +350,44 @@ def labels(net: Observed) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
     types = {op.name: op.op_type for op in net.operators}
     kinds: dict[str, str] = {}
     for kind, names, is_glue in net.kernels:
-        if not is_glue:
-            kinds[leader(kind, names, types)] = kind
+        lead = leader(kind, names, types)
+        if not is_glue and (lead not in kinds or alike(kind, types[lead])):
+            kinds[lead] = kind  # of several kernels of one operator that of its type, else the first
     glue: dict[tuple[str, str], str] = {}
     consumers: dict[str, list[str]] = {}
+    holder: dict[str, str] = {}  # operator → the one that leads the kernel that holds its output
     for op in net.operators:
-        consumers.setdefault(op.producers[0] if op.producers else "input", []).append(op.name)
+        source = op.producers[0] if op.producers else "input"
+        holder[op.name] = op.name if op.name in kinds else holder.get(source, "")
+        for each in op.producers or ("input",):
+            consumers.setdefault(each, []).append(op.name)
     for kind, names, is_glue in net.kernels:
         if not is_glue:
             continue
         source = names[-1]
         after = consumers.get(source, [])
-        while len(after) == 1 and after[0] not in kinds:  # the consumer was merged: look behind it
-            source = after[0]
+        while len(after) == 1 and after[0] not in kinds and holder[after[0]] == holder.get(source):
+            source = after[0]  # the consumer was merged: look behind it
             after = consumers.get(source, [])
-        glue[source, after[0] if after else ""] = kind
+        into = [c for c in after if _wants(kind, kinds.get(holder[c], ""))] if len(after) > 1 else []
+        for consumer in into or after[:1] or [""]:
+            glue[source, consumer] = kind
     return kinds, glue
+
+
+def _wants(glue: str, kind: str) -> bool:
+    """Whether a change of layout is for a kernel of ``kind``."""
+    return kind.endswith(BLOCKED) == (glue == "ReorderInput")
 
 
 def leader(kind: str, names: Sequence[str], types: Mapping[str, str]) -> str:
     """The operator that gives a kernel its kind and dimensions: the one of its type, else the first."""
-    return next((n for n in names if types.get(n) == kind.partition(".")[0]), names[0])
+    return next((n for n in names if alike(kind, types.get(n, ""))), names[0])
+
+
+def alike(kind: str, op_type: str) -> bool:
+    """Whether a kernel's kind and an operator's type differ in what follows their first dot alone."""
+    return kind.partition(".")[0] == op_type.partition(".")[0]
 
 
 def grow(cases: Sequence[tuple[Mapping[str, Any], str]], weights: Sequence[float] | None = None) -> Rule:

@@ -103,7 +103,7 @@ def _near(part: Sequence[int], sizes: Sequence[int]) -> list[int]:
 def _timed(example: Example) -> list[tuple[str, Mapping[str, Any], float]]:
     """(kind, dimensions, ms) of each kernel, or of the network where they are not known."""
     try:
-        kernels = [(k.kind, _shape(example.dims(k)), k.ms) for k in example.measurement.kernels]
+        kernels = [(k.kind, _shape(example.dims(k)), k.ms) for k in example.kernels]
     except FitError:
         kernels = []
     if kernels:

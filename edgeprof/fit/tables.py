@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
 from edgeprof.fit.composition import schedule
-from edgeprof.fit.examples import Example
+from edgeprof.fit.examples import Example, clean
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
@@ -46,12 +46,23 @@ def tables_of(examples: Sequence[Example], form: Form, constants: Mapping[str, f
 
 def _kernel_tables(examples: Sequence[Example], form: Form, constants: Mapping[str, float]) -> list[Table]:
     rows: dict[str, list[tuple[int, float, float, Mapping[str, float]]]] = {}
+    missing: set[str] = set()
+    undisturbed = clean(examples)
     for i, example in enumerate(examples):
-        for kernel in example.measurement.kernels:
+        for kernel in example.kernels if undisturbed[i] else ():
             group = form.group_of(kernel.kind)
-            if group is not None:
-                ms = max(kernel.ms, SMALLEST_MS)
-                rows.setdefault(group.name, []).append((i, ms, ms / example.latency_ms, example.dims(kernel)))
+            if group is None:
+                continue
+            own, ms = example.dims(kernel), max(kernel.ms, SMALLEST_MS)
+            if form.needs[group.name] <= own.keys():
+                rows.setdefault(group.name, []).append((i, ms, ms / example.latency_ms, own))
+            else:
+                missing |= form.needs[group.name] - own.keys()
+    if missing and not rows:
+        raise FitError(
+            f"form '{form.name}': no value for {', '.join(sorted(missing))} in any kernel",
+            "each group may use the dimensions that its kernels have",
+        )
     found = []
     for group in form.group:
         if group.name not in rows:
@@ -68,9 +79,7 @@ def _net_tables(examples: Sequence[Example], form: Form, constants: Mapping[str,
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     found = []
     for group in form.group:
-        sums = np.array(
-            [sum(k.ms for k in e.measurement.kernels if form.group_of(k.kind) is group) for e in examples]
-        )
+        sums = np.array([sum(k.ms for k in e.kernels if form.group_of(k.kind) is group) for e in examples])
         if not (sums > 0).any():
             continue
         x = design(form.expressions[group.name], form.definitions, values, len(examples))
@@ -118,4 +127,4 @@ def _of_family(examples: Sequence[Example], form: Form) -> None:
 
 def net_row(example: Example) -> dict[str, float]:
     case = example.measurement.case
-    return {**net_values(case.net, case.batch), "k": float(len(example.measurement.kernels))}
+    return {**net_values(case.net, case.batch), "k": float(len(example.kernels))}

@@ -192,9 +192,7 @@ def _overhead(
 ) -> tuple[Term, ...]:
     """The overhead on what the kernels leave of the latency; the prior's by the common scale where that is nothing."""
     latency = np.array([e.latency_ms for e in examples])
-    priced = [
-        sum(max(k.ms, SMALLEST_MS) for k in e.measurement.kernels if form.group_of(k.kind)) for e in examples
-    ]
+    priced = [sum(max(k.ms, SMALLEST_MS) for k in e.kernels if form.group_of(k.kind)) for e in examples]
     x = design(
         [parse(t.text, NET_VARIABLES) for t in prior.overhead],
         {},
@@ -209,10 +207,10 @@ def _overhead(
 
 def _rules(examples: Sequence[Example], prior: Law) -> dict[str, Any]:
     known = {kind for group in prior.rules.values() for rule in group.values() for kind in _kinds(rule)}
-    seen = {k.kind for e in examples for k in e.measurement.kernels}
+    seen = {k.kind for e in examples for k in e.kernels}
     if seen <= known:
         return {part: dict(rules) for part, rules in prior.rules.items()}
-    learnt = learn(e.observed for e in examples if e.measurement.kernels)
+    learnt = learn(e.observed for e in examples if e.kernels)
     return {
         "operators": {
             **prior.rules.get("operators", {}),

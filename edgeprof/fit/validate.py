@@ -122,12 +122,12 @@ def _kernels_known(law: Law, examples: Sequence[Example]) -> list[float | None]:
     if law.scope != "kernel":
         return [None] * len(examples)
     form = law.as_form
-    found = [0.0 if e.measurement.kernels else None for e in examples]
+    found = [0.0 if e.kernels else None for e in examples]
     by_group: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
     for i, e in enumerate(examples):
-        for kernel in e.measurement.kernels:
+        for kernel in e.kernels:
             group = form.group_of(kernel.kind)
-            if group is not None:
+            if group is not None and form.needs[group.name] <= e.dims(kernel).keys():
                 by_group.setdefault(group.name, []).append((i, e.dims(kernel)))
     for group_ in law.groups:
         rows = by_group.get(group_.name, [])

@@ -132,8 +132,10 @@ def dims(
     """The numbers of an operator that laws are written in.
 
     ``B`` batch; ``C`` channels in, ``M`` channels or columns out; ``H``, ``W`` output, ``Hi``, ``Wi`` input pixels;
-    ``Kh``, ``Kw`` kernel, ``S`` stride, ``G`` groups; ``P`` padding, both sides of a row, in pixels; for a matrix
-    product ``R`` rows, ``N`` inner and ``M`` columns; ``X`` elements in, ``Y`` elements out.
+    ``Kh``, ``Kw`` kernel, ``S`` stride, ``G`` groups, and where there are several, ``I`` channels in of each; ``Dl``
+    dilation, where there is any; ``P`` padding, both sides of a row, in pixels; for a matrix product ``R`` rows, ``N``
+    inner and ``M`` columns; for a concatenation along channels ``N``, the greatest common divisor of its parts; ``X``
+    elements in, ``Y`` elements out.
     """
     first, out = (inputs or ((),))[0], (outputs or ((),))[0]
     found: dict[str, float] = {
@@ -145,6 +147,8 @@ def dims(
     if node.op_type in ("Gemm", "MatMul"):
         rows, inner, columns = _product(node, inputs, outputs, weights)
         found |= {"R": rows, "N": inner, "M": columns}
+        if node.op_type == "MatMul":
+            found["G"] = math.prod(out[:-2]) if len(inputs) > 1 else 1
     elif len(out) == 4 and len(first) == 4:
         found |= {"C": first[1], "Hi": first[2], "Wi": first[3], "M": out[1], "H": out[2], "W": out[3]}
         kernel = attributes.get("kernel_shape") or (list(weights[0].dims[2:]) if weights else [1, 1])
@@ -152,6 +156,14 @@ def dims(
             pads = attributes.get("pads", [0, 0, 0, 0])
             found |= {"Kh": kernel[0], "Kw": kernel[1], "S": attributes.get("strides", [1, 1])[0]}
             found |= {"P": pads[1] + pads[3], "G": attributes.get("group", 1)}
+            if found["G"] > 1:
+                found["I"] = first[1] // found["G"]
+            if max(dilations := attributes.get("dilations", [1])) > 1:
+                found["Dl"] = max(dilations)
+        if node.op_type == "Concat" and attributes.get("axis") == 1:
+            found["N"] = math.gcd(*(shape[1] for shape in inputs))
+        if node.op_type == "Softmax":
+            found["M"] = out[-1]
     elif out:
         found["M"] = out[-1]
     return found

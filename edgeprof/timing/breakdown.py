@@ -115,7 +115,10 @@ def _stays_blocked(node: onnx.NodeProto, blocked: Collection[str], weights: Coll
 
 
 def is_glue(node: onnx.NodeProto, original: Mapping[str, Operator]) -> bool:
-    """True for a kernel that the runtime put in to change a layout or a place."""
+    """True for a kernel that the runtime put in to change a layout or a place; transposes of a network that has some
+    itself may be its own, moved."""
+    if node.op_type == "Transpose" and any(op.op_type == "Transpose" for op in original.values()):
+        return False
     return node.op_type in LAYOUT and node.name not in original
 
 

@@ -25,7 +25,9 @@ from edgeprof.fit.rules import (
     tensor_dims,
 )
 from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import Operator, operators
 from edgeprof.nets.spec import NetSpec, net_spec
+from edgeprof.nets.zoo.builder import Builder
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep, read_sweep
@@ -312,3 +314,43 @@ def test_rules_of_the_runtime_go_through_a_file(
     assert {k: Rule.from_dict(d) for k, d in json.loads(path.read_text()).items()} == rules.operators
     assert rules.operators["Relu"].text() == MERGED
     assert all("\n" not in line for line in rules.lines())
+
+
+def branch(*kinds: str) -> tuple[Observed, tuple[Operator, ...]]:
+    """A convolution read by a second one and by a plain pooling, and both side by side: what ran as ``kinds``."""
+    builder = Builder("branch", 1, weights=False, fold=True)
+    x = builder.conv("first", builder.image(3, 8), 16, 1)
+    left, right = builder.conv("second", x, 16, 1), builder.max_pool("pool", x, 1, 1)
+    found = operators(builder.model(builder.concat("both", (left, right))))
+    names = ("first", "second", "pool", "both")
+    kernels = [(kind, (name,), False) for kind, name in zip(kinds, names, strict=True)]
+    kernels += [("ReorderOutput", ("first",), True), ("ReorderOutput", ("second",), True)]
+    return Observed(found, tuple(kernels)), found
+
+
+def test_a_tensor_that_several_read_changes_its_layout_once() -> None:
+    observed, found = branch("Conv.nchw", "Conv.pointwise", "MaxPool", "Concat")
+    rules = learn([observed])
+    plan = [kernel.name for kernel in rules.plan(found)]
+    glue = ["ReorderOutput after first", "ReorderOutput after second"]
+    assert sorted(plan) == sorted(["first", "second", "pool", "both", *glue])
+    assert rules.between["Conv.nchw → MaxPool"].kind == "ReorderOutput"
+    assert rules.between["Conv.nchw → Conv.pointwise"].kind == "none"
+    assert rules.between["blocked → plain"].kind == "ReorderOutput"
+
+
+def test_a_pair_never_seen_goes_by_its_layouts() -> None:
+    rules = learn([branch("Conv.nchw", "Conv.pointwise", "MaxPool", "Concat")[0]])
+    assert rules.put_between("Conv.depthwise", "Gemm", {}) == (("ReorderOutput", 1.0),)
+    assert rules.put_between("Conv.depthwise", "Conv.pointwise", {}) == ()
+    assert rules.put_between("Gemm", "Softmax", {}) == ()
+    pairs = {
+        (before, after) for before, after, rule in rules.pairs({"Conv.nchw", "Gemm"}) if rule.kind != "none"
+    }
+    assert ("Conv.nchw", "Gemm") in pairs
+    assert ("Gemm", "Conv.nchw") not in pairs
+
+
+def test_a_chain_learns_pairs_alone() -> None:
+    observed = chain(net_spec(conv=1, fc=0), 1, PLAIN)
+    assert not {"blocked → plain", "plain → plain"} & learn([observed]).between.keys()

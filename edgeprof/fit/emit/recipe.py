@@ -181,6 +181,8 @@ def _decision_of(step: Step, rules: KernelRules, priced: Pricing) -> Decision:
 def _between(rules: KernelRules, steps: Iterable[Step], priced: Pricing) -> dict[int, Decision]:
     """What runs between two kernels, for images and for rows."""
     found: dict[int, Decision] = {}
+    steps = tuple(steps)
+    kinds = {INPUT, *(o.kind for s in steps for o in outcomes(s.decision) if o.kind)}
     for count, tensor in ((IMAGES, image(inputs, size)), (ROWS, vector(width))):
         possible = {o.kind for s in steps if axes(s) == count for o in outcomes(s.decision)}
 
@@ -189,8 +191,7 @@ def _between(rules: KernelRules, steps: Iterable[Step], priced: Pricing) -> dict
             return Outcome(None, 1, priced(mix, dims)) if mix else NONE
 
         chains: dict[str, Decision] = {}  # by what stands before: decisions that ask what comes after
-        for pair, rule in reversed(list(rules.between.items())):
-            before, _, after = pair.partition(" → ")
+        for before, after, rule in reversed(rules.pairs(kinds)):
             tree = decision(rule, tensor, leaf)
             if after in possible and tree != NONE:
                 chains[before] = question(AFTER, after, tree, chains.get(before, NONE))
