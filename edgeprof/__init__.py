@@ -31,6 +31,7 @@ _API = {
     "read_law": "edgeprof.fit.law",
     "write_law": "edgeprof.fit.law",
     "predict": "edgeprof.fit.law",
+    "block": "edgeprof.nets.blocks",
     "validate_law": "edgeprof.validation",
     "profile_model": "edgeprof.profile",
     "parse_requirement": "edgeprof.requirements",

@@ -16,6 +16,7 @@ import onnx
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
 from edgeprof.errors import SpecError
+from edgeprof.nets.blocks import Block, block_model
 from edgeprof.nets.build import build_model
 from edgeprof.nets.feeds import Feed, feeds
 from edgeprof.nets.graph import checked_bytes
@@ -47,7 +48,10 @@ def _kind(value: Any) -> str:
 
 
 Network = Annotated[
-    Annotated[NetSpec, Tag("family")] | Annotated[ModelFile, Tag("file")] | Annotated[ZooNet, Tag("zoo")],
+    Annotated[NetSpec, Tag("family")]
+    | Annotated[ModelFile, Tag("file")]
+    | Annotated[ZooNet, Tag("zoo")]
+    | Annotated[Block, Tag("block")],
     Discriminator(_kind),
 ]
 
@@ -61,6 +65,8 @@ def build_network(net: Network, batch: int, *, weights: bool = True) -> onnx.Mod
     match net:
         case NetSpec():
             return build_model(net, batch, weights=weights)
+        case Block():
+            return block_model(net, batch, weights=weights)
         case ZooNet():
             return zoo_model(net.name, batch, weights=weights)
         case ModelFile():

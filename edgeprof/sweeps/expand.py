@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeprof.errors import SpecError
-from edgeprof.nets.network import total_macs
+from edgeprof.nets.blocks import LAYER, block
+from edgeprof.nets.network import net_operators, total_macs
 from edgeprof.nets.spec import PER_CONV, PER_FC, first_problem, net_spec
 from edgeprof.sweeps.case import Workload
-from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Range, Sample, SweepSpec
+from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Blocks, Chain, Range, Sample, SweepSpec
 
 MAX_CASES = 100_000
 DRAWS_PER_NET = 500
@@ -25,10 +27,13 @@ def expand(sweep: SweepSpec) -> tuple[Workload, ...]:
 
     :raises SpecError: naming the combination that is no network, or a sample that cannot be drawn.
     """
-    found = _drawn(sweep, sweep.sample) if sweep.sample else _grid(sweep)
+    if sweep.blocks:
+        found = _blocks(sweep, sweep.blocks)
+    else:
+        found = _drawn(sweep, sweep.sample) if sweep.sample else _grid(sweep)
     unique = tuple(dict.fromkeys(found))
     if not unique:
-        raise SpecError(f"sweep '{sweep.name}' has no cases", "give it [net], [vary] or [sample]")
+        raise SpecError(f"sweep '{sweep.name}' has no cases", "give it [net], [vary], [sample] or [blocks]")
     return unique
 
 
@@ -71,6 +76,58 @@ def _drawn(sweep: SweepSpec, sample: Sample) -> Iterator[Workload]:
             f"sweep '{sweep.name}': only {len(seen)} of {sample.nets} networks could be drawn{why}",
             "widen the ranges, raise max_macs, or ask for fewer nets",
         )
+
+
+def _blocks(sweep: SweepSpec, blocks: Blocks) -> Iterator[Workload]:
+    for number, chain in enumerate(blocks.chain):
+        rng = Random(f"{blocks.seed} {number}")
+        seen: set[Workload] = set()
+        refused = ""
+        for _ in range(chain.nets * DRAWS_PER_NET):
+            if len(seen) == chain.nets:
+                break
+            try:
+                drawn = _block(chain, sweep.net, rng)
+                found = net_operators(drawn.net, drawn.batch)
+            except SpecError as error:
+                refused = error.message
+                continue
+            macs = sum(op.macs for op in found)
+            values = max(math.prod(s) for op in found for s in (*op.inputs, *op.outputs))
+            if macs > blocks.max_macs or values > blocks.max_values:
+                refused = f"{macs:.2g} MACs, a tensor of {values:.2g} numbers"
+            elif drawn not in seen:
+                seen.add(drawn)
+                yield drawn
+        if len(seen) < chain.nets:
+            raise SpecError(
+                f"sweep '{sweep.name}': only {len(seen)} of {chain.nets} blocks of {chain.of} could be drawn; the last "
+                f"was refused: {refused}",
+                "widen the ranges, raise max_macs or max_values, or ask for fewer nets",
+            )
+
+
+def _block(chain: Chain, fixed: Mapping[str, Any], rng: Random) -> Workload:
+    """One random block."""
+
+    def one(knob: str) -> Any:
+        source = chain.knobs[knob]
+        return source.draw(rng) if isinstance(source, Range) else rng.choice(source)
+
+    layers = one("layers") if "layers" in chain.knobs else 1
+    multiple = one("multiple") if "multiple" in chain.knobs else 1
+    knobs: dict[str, Any] = {"of": chain.of}
+    for knob in chain.knobs:
+        if knob in LAYER:
+            knobs[knob] = tuple(one(knob) for _ in range(layers))
+        elif knob not in ("layers", "multiple", *CASE_KNOBS):
+            knobs[knob] = one(knob)
+    for knob in {"channels", "depth"} & knobs.keys():
+        given = knobs[knob]
+        up = [-(-v // multiple) * multiple for v in (given if isinstance(given, tuple) else (given,))]
+        knobs[knob] = tuple(up) if isinstance(given, tuple) else up[0]
+    case = {"batch": one("batch") if "batch" in chain.knobs else 1, **fixed}
+    return Workload(net=block(**knobs), **case)
 
 
 def draw(

@@ -20,8 +20,10 @@ from pydantic import (
 
 from edgeprof import catalogue
 from edgeprof.errors import SpecError
+from edgeprof.nets.blocks import LAYER, Of
 from edgeprof.nets.spec import PER_CONV, PER_FC, NetSpec, first_problem, shown
 
+BLOCK_KNOBS = ("size", "channels", "layers", "multiple", *LAYER, "batch")
 CASE_KNOBS = ("batch", "precision", "threads", "launch")
 KNOBS = (*NetSpec.model_fields, *CASE_KNOBS)
 PER_LAYER = (*PER_CONV, *PER_FC)
@@ -71,8 +73,55 @@ class Sample(BaseModel):
     knobs: Mapping[str, Range | Annotated[tuple[StrictInt | str, ...], Field(min_length=1)]]
 
 
+Choices = Range | Annotated[tuple[StrictInt | str, ...], Field(min_length=1)]
+
+
+class Chain(BaseModel):
+    """``nets`` random blocks of one kind (:mod:`edgeprof.nets.blocks`): each knob is a choice, a range or one value;
+    ``layers`` says how many layers, whose knobs are drawn afresh for each, and channels are rounded up to a
+    ``multiple``, drawn once a block."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: Of
+    nets: Annotated[int, Field(strict=True, ge=1, le=100_000)]
+    knobs: Mapping[str, Choices]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knobs(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: value for key, value in given.items() if key in ("of", "nets")}
+        knobs = given.get("knobs", {})  # as a dump has them; a file has them beside nets
+        rest = {key: value for key, value in given.items() if key not in own and key != "knobs"}
+        for knob in (*knobs, *rest):
+            if knob not in BLOCK_KNOBS:
+                raise ValueError(f"unknown knob '{knob}' of a block; known are {', '.join(BLOCK_KNOBS)}")
+        return {**own, "knobs": {key: parse_range(key, value) for key, value in {**knobs, **rest}.items()}}
+
+
+class Blocks(BaseModel):
+    """Random blocks, chain by chain, from ``seed``; none with more than ``max_macs`` multiply-accumulates a run, or
+    with a tensor of more than ``max_values`` numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+    max_macs: Annotated[float, Field(strict=True, gt=0)] = 1e9
+    max_values: Annotated[float, Field(strict=True, gt=0)] = 4e6
+    chain: Annotated[tuple[Chain, ...], Field(min_length=1, max_length=100)]
+
+    def scaled(self, nets: int | None, seed: int | None) -> Blocks:
+        """The same chains with about ``nets`` blocks in all, or another seed; None leaves it."""
+        part = 1.0 if nets is None else nets / sum(chain.nets for chain in self.chain)
+        chains = tuple(c.model_copy(update={"nets": max(round(c.nets * part), 1)}) for c in self.chain)
+        return self.model_copy(update={"chain": chains, "seed": self.seed if seed is None else seed})
+
+
 class SweepSpec(BaseModel):
-    """A sweep file: what is fixed (``net``), a grid (``vary``) or a random sample (``sample``)."""
+    """A sweep file: what is fixed (``net``), a grid (``vary``), a random sample of the family (``sample``), or random
+    ``blocks``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,6 +131,7 @@ class SweepSpec(BaseModel):
     net: Mapping[str, Value] = {}
     vary: Mapping[str, tuple[Value, ...]] = {}
     sample: Sample | None = None
+    blocks: Blocks | None = None
 
     @field_validator("sample", mode="before")
     @classmethod
@@ -115,12 +165,25 @@ class SweepSpec(BaseModel):
                         f"sweep '{self.name}': unknown key '{knob}' in [{section}]",
                         f"known are {', '.join(KNOBS)}",
                     )
+        if self.blocks and (self.sample or self.vary or not set(self.net) <= set(CASE_KNOBS)):
+            raise SpecError(
+                f"sweep '{self.name}' has [blocks] beside networks of the family", "write two sweep files"
+            )
         if self.sample and self.vary:
             raise SpecError(f"sweep '{self.name}' has both [vary] and [sample]", "write two sweep files")
 
     def override(self, knobs: Mapping[str, tuple[Value, ...]]) -> SweepSpec:
         """The same sweep with ``knobs`` in place of what the file says of them. Several values are one per layer for
-        knobs of layers, and say how many layers there are; they are a grid or a choice for others."""
+        knobs of layers, and say how many layers there are; they are a grid or a choice for others.
+
+        :raises SpecError: a sweep of blocks has no such knob, or takes one value of it.
+        """
+        for knob, given in knobs.items() if self.blocks else ():
+            if knob not in CASE_KNOBS or len(given) > 1:
+                raise SpecError(
+                    f"--{knob.replace('_', '-')} is not for sweep '{self.name}', which is of blocks",
+                    f"one value of {', '.join(CASE_KNOBS)} is",
+                )
         lists = {k for k, v in knobs.items() if k in PER_LAYER and (len(v) > 1 or isinstance(v[0], tuple))}
         replaced = {*knobs, *("conv" if k in PER_CONV else "fc" for k in lists)}
         net = {k: v for k, v in self.net.items() if k not in replaced}
@@ -151,6 +214,8 @@ class SweepSpec(BaseModel):
         changes = {k: v for k, v in (("nets", nets), ("seed", seed)) if v is not None}
         if not changes:
             return self
+        if self.blocks is not None:
+            return self.model_copy(update={"blocks": self.blocks.scaled(nets, seed)})
         if self.sample is None:
             raise SpecError(
                 f"sweep '{self.name}' is no random sample", "--nets and --seed are for sweeps with [sample]"

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 import edgeprof
+from edgeprof import catalogue
 from edgeprof.errors import SpecError
 from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import draw, expand, workload
-from edgeprof.sweeps.spec import Range, parse_sweep, read_sweep
+from edgeprof.sweeps.spec import Range, SweepSpec, parse_sweep, read_sweep
 
 COUNTS = {
     "quick": 24,
@@ -246,3 +247,75 @@ def test_a_workload_takes_its_knobs_from_one_table() -> None:
     assert (work.net.conv, work.batch, work.launch) == (2, 2, "async")
     with pytest.raises(SpecError, match="unknown key 'depht'"):
         workload("mine", {"depht": 4})
+
+
+BLOCKS = """
+[net]
+threads = 1
+[blocks]
+seed = 3
+max_macs = 2e7
+max_values = 1e5
+[[blocks.chain]]
+of = "conv"
+nets = 6
+layers = "1..3"
+multiple = [8]
+size = "8..40 log"
+channels = "3..100 log"
+depth = "8..100 log"
+kernel = [1, 3, "1x7"]
+act = ["relu", ""]
+batch = [1, 4]
+[[blocks.chain]]
+of = "linear"
+nets = 2
+channels = "16..99"
+"""
+
+
+def test_blocks_are_drawn_chain_by_chain() -> None:
+    sweep = parse_sweep(catalogue.parse_toml(BLOCKS, "b"), "b")
+    works = expand(sweep)
+    assert works == expand(sweep)
+    assert [work.net.of for work in works] == ["conv"] * 6 + ["linear"] * 2
+    for work in works[:6]:
+        net = work.net
+        assert 1 <= net.layers <= 3
+        assert all(size % 8 == 0 for size in (net.channels, *net.depth))
+        assert set(net.kernel) <= {1, 3, "1x7"}
+        assert work.threads == 1
+        assert total_macs(net, work.batch) <= 2e7
+    assert len({work.batch for work in works}) == 2
+    assert SweepSpec.model_validate_json(sweep.model_dump_json()) == sweep
+
+
+def test_another_number_or_seed_of_blocks() -> None:
+    sweep = parse_sweep(catalogue.parse_toml(BLOCKS, "b"), "b")
+    more = expand(sweep.resampled(16, None))
+    assert [work.net.of for work in more] == ["conv"] * 12 + ["linear"] * 4
+    assert more[:6] == expand(sweep)[:6]
+    assert expand(sweep.resampled(None, 4))[:6] != more[:6]
+    assert {work.batch for work in expand(sweep.override({"batch": (2,)}))} == {2}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BLOCKS.replace('of = "linear"', 'of = "cow"'), "of"),
+        (BLOCKS.replace('channels = "16..99"', "neurons = 16"), "unknown knob 'neurons'"),
+        (BLOCKS.replace("threads = 1", "conv = 1"), "beside networks of the family"),
+        (BLOCKS + "[vary]\nbatch = [1, 2]\n", "beside networks of the family"),
+        (BLOCKS.replace("max_macs = 2e7", "max_macs = 10.0"), "only 0 of 6 blocks of conv"),
+        (BLOCKS.replace('"8..40 log"', "[0]"), "only 0 of 6 blocks of conv"),
+    ],
+)
+def test_blocks_that_cannot_be_drawn(text: str, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        expand(parse_sweep(catalogue.parse_toml(text, "b"), "b"))
+
+
+def test_flags_of_the_family_are_not_for_blocks() -> None:
+    sweep = parse_sweep(catalogue.parse_toml(BLOCKS, "b"), "b")
+    with pytest.raises(SpecError, match="--pool-before is not for sweep"):
+        sweep.override({"pool_before": (2,)})

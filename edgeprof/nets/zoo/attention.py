@@ -17,21 +17,9 @@ def vit_tiny(b: Builder) -> Value:
     x = b.position("position", x)
     for number in range(1, BLOCKS + 1):
         name = f"block{number}"
-        x = b.add(f"{name}_add1", x, _attention(b, f"{name}_attention", b.layer_norm(f"{name}_norm1", x)))
+        x = b.add(
+            f"{name}_add1", x, b.attention(f"{name}_attention", b.layer_norm(f"{name}_norm1", x), HEADS)
+        )
         y = b.linear(f"{name}_mlp1", b.layer_norm(f"{name}_norm2", x), 4 * WIDTH, "gelu")
         x = b.add(f"{name}_add2", x, b.linear(f"{name}_mlp2", y, WIDTH))
     return b.classifier(b.gather("class_row", b.layer_norm("norm", x), 1, 0), 1000)
-
-
-def _attention(b: Builder, name: str, x: Value) -> Value:
-    """Self-attention of several heads (Vaswani et al. 2017, §3.2), queries, keys and values from one product."""
-    batch, rows, width = x.shape
-    qkv = b.linear(f"{name}_qkv", x, 3 * width)
-    qkv = b.reshape(f"{name}_heads", qkv, (batch, rows, 3, HEADS, width // HEADS))
-    qkv = b.transpose(f"{name}_heads_transpose", qkv, (2, 0, 3, 1, 4))
-    q, k, v = (b.gather(f"{name}_{part}", qkv, 0, i) for i, part in enumerate("qkv"))
-    q = b.scale(f"{name}_scale", q, (width // HEADS) ** -0.5)
-    scores = b.matmul(f"{name}_scores", q, b.transpose(f"{name}_k_transpose", k, (0, 1, 3, 2)))
-    mixed = b.matmul(f"{name}_mixed", b.activation(name, scores, "softmax"), v)
-    mixed = b.transpose(f"{name}_mixed_transpose", mixed, (0, 2, 1, 3))
-    return b.linear(f"{name}_project", b.reshape(f"{name}_mixed_rows", mixed, (batch, rows, width)), width)

@@ -57,6 +57,7 @@ class Builder:
         stride: int = 1,
         pad: int | tuple[int, int] = 0,
         groups: int = 1,
+        dilation: int = 1,
         norm: bool = False,
         bias: bool = True,
         act: str = "",
@@ -73,7 +74,9 @@ class Builder:
             parameters = self._graph.parameters(name, shape, fan_in)
         else:
             parameters = [self._graph.weight(name, shape, fan_in)]
-        pixels = _pixels(x.shape[2:], (tall, wide), stride, (above, left))
+        reach = ((tall - 1) * dilation + 1, (wide - 1) * dilation + 1)
+        pixels = _pixels(x.shape[2:], reach, stride, (above, left))
+        spread = {"dilations": [dilation, dilation]} if dilation > 1 else {}
         out = self._node(
             "Conv",
             name,
@@ -83,6 +86,7 @@ class Builder:
             strides=[stride, stride],
             pads=[above, left, above, left],
             group=groups,
+            **spread,
         )
         if norm and not self._fold:
             out = self.norm(f"{name}_bn", out)
@@ -140,6 +144,13 @@ class Builder:
     def add(self, name: str, x: Value, y: Value, act: str = "") -> Value:
         """The sum of two values of one shape."""
         return self.activation(name, self._node("Add", name, [x.name, y.name], x.shape), act)
+
+    def resize(self, name: str, x: Value, factor: int, mode: str = "nearest") -> Value:
+        """Every pixel ``factor`` times as wide and tall; mode ``nearest`` or ``linear``."""
+        scales = self._graph.constant(f"{name}_scales", np.array([1, 1, factor, factor], np.float32))
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        shape = (*x.shape[:2], x.shape[2] * factor, x.shape[3] * factor)
+        return self._node("Resize", name, [x.name, "", scales], shape, mode=mode, **how)
 
     def multiply(self, name: str, x: Value, y: Value) -> Value:
         """The product, element by element; ``y`` may have one pixel per channel."""
@@ -207,6 +218,21 @@ class Builder:
         shift = self._graph.filled(f"{name}_shift", x.shape[-1:], 0)
         out = self._node("Mul", f"{name}_scaled", [out.name, scale], x.shape)
         return self._node("Add", name, [out.name, shift], x.shape)
+
+    def attention(self, name: str, x: Value, heads: int) -> Value:
+        """Self-attention of several heads (Vaswani et al. 2017, §3.2), queries, keys and values from one product."""
+        batch, rows, width = x.shape
+        qkv = self.linear(f"{name}_qkv", x, 3 * width)
+        qkv = self.reshape(f"{name}_heads", qkv, (batch, rows, 3, heads, width // heads))
+        qkv = self.transpose(f"{name}_heads_transpose", qkv, (2, 0, 3, 1, 4))
+        q, k, v = (self.gather(f"{name}_{part}", qkv, 0, i) for i, part in enumerate("qkv"))
+        q = self.scale(f"{name}_scale", q, (width // heads) ** -0.5)
+        scores = self.matmul(f"{name}_scores", q, self.transpose(f"{name}_k_transpose", k, (0, 1, 3, 2)))
+        mixed = self.matmul(f"{name}_mixed", self.activation(name, scores, "softmax"), v)
+        mixed = self.transpose(f"{name}_mixed_transpose", mixed, (0, 2, 1, 3))
+        return self.linear(
+            f"{name}_project", self.reshape(f"{name}_mixed_rows", mixed, (batch, rows, width)), width
+        )
 
     def token(self, name: str, width: int) -> Value:
         """A learnt row in front of every image's rows: ``[batch, 1, width]``."""
