@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say, show_verdicts, verdict_rows, warn
+from edgeprof.cli.output import WIDTH, print_json, say, show_verdicts, verdict_rows, warn
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
-    from edgeprof.fit.law import Law
+    from edgeprof.fit.law import Law, Prediction
+    from edgeprof.nets.network import Network
 
 ASSUMED_BATCH = 1024
+KERNELS = 40  # shown at most; --json has all
+GAPS = 12
+OUTSIDE = 4
 
 
 def predict(
     law: o.Law,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="An ONNX file, or a network of the zoo; else flags give a network."
+        ),
+    ] = None,
     tile: o.Tile = None,
     channels: o.Channels = None,
     classes: o.Classes = None,
@@ -34,6 +44,12 @@ def predict(
     fc: o.Fc = None,
     neurons: o.Neurons = None,
     batch: o.Batch = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=1x3x224x224", help="Shape of a model's input with open axes; may be repeated."
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -47,6 +63,10 @@ def predict(
     """Predict the latency of a network by a law: no board and no runtime are needed.
 
     Example: edgeprof predict --law gtx960-theano --conv 5 --fc 1 --batch 1024
+
+    Example: edgeprof predict --law law.json resnet18 --batch 4
+
+    Example: edgeprof predict --law law.json model.onnx --shape x=1x3x64x64
 
     Example: edgeprof predict --law law.json --table layers.csv
     """
@@ -71,43 +91,76 @@ def predict(
     batches = knobs.pop("batch", None)
     if batches is not None and (len(batches) != 1 or not isinstance(batches[0], int) or batches[0] < 1):
         raise SpecError(f"--batch {batch} is no batch", "give one whole number from 1")
+    if model is not None and (knobs or table):
+        other = f"--{next(iter(knobs)).replace('_', '-')}" if knobs else "--table"
+        raise SpecError(f"the model {model} and {other} are two questions", "give one of them")
+    if shape and model is None:
+        raise SpecError("--shape is for a model's file", "give it: edgeprof predict --law LAW MODEL.onnx")
     if table is not None:
         if wanted:
             raise SpecError("--require is for one network, and --table has many", "give one of them")
         if knobs:
             raise SpecError(f"--table and --{next(iter(knobs))} are two questions", "give one of them")
         return _rows(read_law(law), table, int(batches[0]) if batches else None, o.percent(level), json_)
-    net = net_spec(**{k: v[0] if len(v) == 1 else v for k, v in knobs.items()})
-    found_law = read_law(law)
-    if batches is None:
-        say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
-    found = predicted(found_law, net, int(batches[0]) if batches else ASSUMED_BATCH, o.percent(level))
+    found_law, size = read_law(law), int(batches[0]) if batches else None
+    net: Network
+    if model is not None:
+        from edgeprof.nets.model import parse_shape
+        from edgeprof.profile import find_network
+
+        net, size = find_network(model, size, dict(parse_shape(text) for text in shape or ()))
+    else:
+        net = net_spec(**{k: v[0] if len(v) == 1 else v for k, v in knobs.items()})
+        if size is None:
+            say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
+    found = predicted(found_law, net, size or ASSUMED_BATCH, o.percent(level))
     warn(found_law.warnings)
-    why = "" if found.interval_ms else "no errors in the law"
+    unpriced = "operators without a price" if found.gap_share is None else "no errors in the law"
+    why = "" if found.interval_ms else unpriced
     verdicts = judge(wanted, speeds(found.latency_ms, found.interval_ms, found.batch, why))
-    status = 0 if all(v.outcome == "PASS" for v in verdicts) else o.NOT_MET
     if json_:
         print_json(
             {
-                "net": net.model_dump(mode="json"),
-                "batch": found.batch,
-                "ms_per_tile": found.ms_per_tile,
-                "tiles_per_ms": found.tiles_per_ms,
-                "latency_ms": found.latency_ms,
-                "interval_ms": found.interval_ms,
-                "level": found.level if found.interval_ms else None,
-                "kernels": [{"kind": k.kind, "name": k.name, "ms": k.ms} for k in found.kernels],
-                "overhead_ms": found.overhead_ms,
-                "in_domain": found.in_domain,
-                "outside": found.outside,
-                "law": found_law.name,
+                **_network(found),
+                **_document(found, found_law.name),
                 **({"requirements": verdict_rows(verdicts)} if verdicts else {}),
             }
         )
-        return status
-    _show(found, found_law.name)
-    show_verdicts(verdicts)
-    return status
+    else:
+        _show(found, found_law.name)
+        if found.gaps:
+            _show_gaps(found)
+        show_verdicts(verdicts)
+    return 0 if all(v.outcome == "PASS" for v in verdicts) else o.NOT_MET
+
+
+def _network(found: Prediction) -> dict[str, Any]:
+    """What the network is; of one that is not of the family, the operators that the law has no kernel for too."""
+    from edgeprof.nets.spec import NetSpec
+
+    if isinstance(found.net, NetSpec):
+        return {"net": found.net.model_dump(mode="json")}
+    gaps = [
+        {"operator": g.op_type, "name": g.name, "ms": g.ms, "low_ms": g.low_ms, "high_ms": g.high_ms}
+        for g in found.gaps
+    ]
+    return {"network": found.net.label(), "unfitted": gaps, "unfitted_share": found.gap_share}
+
+
+def _document(found: Prediction, law: str) -> dict[str, Any]:
+    return {
+        "batch": found.batch,
+        "ms_per_tile": found.ms_per_tile,
+        "tiles_per_ms": found.tiles_per_ms,
+        "latency_ms": found.latency_ms,
+        "interval_ms": found.interval_ms,
+        "level": found.level if found.interval_ms else None,
+        "kernels": [{"kind": k.kind, "name": k.name, "ms": k.ms} for k in found.kernels],
+        "overhead_ms": found.overhead_ms,
+        "in_domain": found.in_domain,
+        "outside": found.outside,
+        "law": law,
+    }
 
 
 def _rows(law: Law, table: Path, batch: int | None, level: float, json_: bool) -> int:
@@ -143,7 +196,24 @@ def _digits(ms: float | None) -> str:
     return "" if ms is None else f"{ms:.5g}"
 
 
-def _show(found: Any, law: str) -> None:
+def _show_gaps(found: Prediction) -> None:
+    """The operators that the law has no kernel for, with their part of the time."""
+    from edgeprof.fit.gaps import by_type
+
+    if found.gap_share is None:
+        kinds = ", ".join(by_type(found.gaps))
+        print(f"  without a price, so the latency is more than this: {kinds}"[:WIDTH])
+        say("warning: neither the law nor its board tells what other kernels reach; fit the law again")
+        return
+    print(
+        f"  no kernel of the law is like {len(found.gaps)} operators, {100 * found.gap_share:.1f} % of the time;"
+    )
+    print("  priced by arithmetic and bytes alone, widely:")
+    for op_type, (count, ms) in list(by_type(found.gaps).items())[:GAPS]:
+        print(f"    {f'{op_type} ×{count}':<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
+
+
+def _show(found: Prediction, law: str) -> None:
     print(f"{found.net.label()} · batch {found.batch} · law {law}")
     low_high = found.interval_ms
     interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
@@ -152,8 +222,21 @@ def _show(found: Any, law: str) -> None:
     parts = [
         (k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0
     ]
-    for name, ms in sorted([*parts, ("overhead", found.overhead_ms)], key=lambda part: -part[1]):
+    shown = sorted([*parts, ("overhead", found.overhead_ms)], key=lambda part: -part[1])
+    for name, ms in shown[:KERNELS]:
         print(f"    {name[:48]:<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
-    for item in found.outside:
-        seen = "–".join(str(v) for v in item["seen"])
-        say(f"warning: {item['what']} {item['value']} is outside what the law has seen ({seen})")
+    if others := shown[KERNELS:]:
+        ms = sum(ms for _, ms in others)
+        print(f"    {f'{len(others)} others':<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
+    outside = sorted(found.outside, key=lambda item: -item.get("share", 1.0))
+    for item in outside[:OUTSIDE]:
+        seen = "–".join(_number(v) for v in item["seen"])
+        share = f", {100 * item['share']:.0f} % of the time" if "share" in item else ""
+        value = _number(item["value"])
+        say(f"warning: {item['what']} {value} is outside what the law has seen ({seen}){share}")
+    if len(outside) > OUTSIDE:
+        say(f"warning: and {len(outside) - OUTSIDE} more sizes are outside it; --json tells all")
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

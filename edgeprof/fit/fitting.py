@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.examples import Example, machine_of, noise_pct, owners_of, usable
+from edgeprof.fit.examples import Example, clean, machine_of, noise_pct, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import NET_VARIABLES, Form
 from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
 from edgeprof.fit.quanta import evidence_of
+from edgeprof.fit.reach import reach_of
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn
+from edgeprof.fit.roofline import reached
 from edgeprof.fit.rules import KernelRules, learn
 from edgeprof.fit.tables import Table, net_row, tables_of, totals_table
 from edgeprof.fit.uncertainty import RESAMPLES, with_errors
@@ -78,9 +80,25 @@ def fit_law(
             "noise_pct": noise_pct(examples),
             "steps": tuple(quantum for one in evidence_of(examples) for quantum in one.found),
             "about": form.about,
+            **_beyond(examples, form),
         }
     )
     return Fit(Law(**law.model_dump()), cv)
+
+
+def _beyond(examples: Sequence[Example], form: Form) -> dict[str, Any]:
+    """What a law of kernels says of networks of any kind: its reach and its roofline."""
+    if form.scope != "kernel":
+        return {}
+    measured = [(e, k) for e in examples for k in e.kernels]
+    reach = reach_of((k.kind, e.dims(k)) for e, k in measured)
+    by_name = {e.measurement.case: {op.name: op for op in e.operators} for e in examples}
+    done = (
+        (by_name[e.measurement.case][name], k.ms)
+        for e, k in measured
+        if not k.glue and (name := e.leader(k)) is not None
+    )
+    return {"reach": reach, "roofline": reached(done)}
 
 
 def sketch_law(measurements: Sequence[Measurement], form: Form) -> Law:
@@ -106,11 +124,7 @@ def _assemble(
     """The law fitted on the examples ``use``, without errors and scores."""
     chosen = [examples[i] for i in use]
     case = chosen[0].measurement.case
-    rules = (
-        learn(e.observed for e in chosen if e.measurement.kernels)
-        if form.scope == "kernel"
-        else KernelRules({}, {})
-    )
+    rules = learn(e.observed for e in chosen if e.kernels) if form.scope == "kernel" else KernelRules({}, {})
     coefficients: dict[str, NDArray[np.float64]] = {}
     shares: dict[str, float] = {}
     for table in tables:
@@ -166,7 +180,7 @@ def _unpriced(examples: Sequence[Example], form: Form) -> dict[str, float]:
     """Kernel kinds that no group covers, with their mean part of the time."""
     found: dict[str, float] = {}
     for e in examples:
-        for k in e.measurement.kernels:
+        for k in e.kernels:
             if form.group_of(k.kind) is None:
                 found[k.kind] = found.get(k.kind, 0.0) + k.share / len(examples)
     return found
@@ -181,13 +195,15 @@ def _overhead(
     For a form of kernels that is the measured remainder, which may be negative, and the kernels without a group; for a
     form of networks the groups' own predictions are taken as given, as in the reference study.
     """
+    if form.scope == "kernel":
+        examples = [e for e, good in zip(examples, clean(examples), strict=True) if good]
     latency = np.array([e.latency_ms for e in examples])
     scale = np.array([e.measurement.case.batch if form.unit == "tile" else 1 for e in examples], np.float64)
     values = columns([net_row(e) for e in examples], law.constants)
     terms = [parse(t, NET_VARIABLES) for t in form.overhead]
     x = design(terms, {}, values, len(examples)) * scale[:, None]
     if form.scope == "kernel":
-        priced = [sum(k.ms for k in e.measurement.kernels if form.group_of(k.kind)) for e in examples]
+        priced = [sum(k.ms for k in e.kernels if form.group_of(k.kind)) for e in examples]
     else:
         nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
         priced = [sum(k.ms for k in prices) for prices in group_prices(_again(law), nets)]
@@ -268,7 +284,7 @@ def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, flo
             "use --form kernels, or give --table",
         )
     if form.totals:
-        if any(e.measurement.kernels for e in examples):
+        if any(e.kernels for e in examples):
             raise FitError(
                 f"form '{form.name}' is for networks whose latency alone is known", "use --form kernels"
             )

@@ -16,17 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edgeprof import catalogue
 from edgeprof.boards.spec import read_board
-from edgeprof.errors import DomainError, SpecError
+from edgeprof.errors import DomainError, EdgeprofError, SpecError
 from edgeprof.files import write_whole
+from edgeprof.fit import reach as reaches
 from edgeprof.fit.composition import Composition, overlap_ms
 from edgeprof.fit.datasheet import instead_of, needs_board, on_board
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.fit.gaps import Gap, gaps_of
 from edgeprof.fit.hybrid import Hybrid
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
 from edgeprof.fit.quanta import Quantum
+from edgeprof.fit.roofline import Roofline, of_board
 from edgeprof.fit.rules import KernelRules, Planned, Rule
+from edgeprof.nets.fusion import fused
 from edgeprof.nets.network import Network, net_operators
 from edgeprof.nets.operators import Operator
 from edgeprof.nets.spec import NetSpec, first_problem, shown
@@ -73,7 +77,8 @@ class Law(BaseModel):
     of a law from somebody else's table, its file, signature, target and rows (the domain is then over its columns);
     ``boost`` by operator type boosted trees on what the terms leave, which no person can read;
     ``composition`` how kernels make up a run (edgeprof.fit.composition), ``execution`` which operators of a table's
-    networks become kernels; ``prior`` the law that it was transferred from, with the scale between the boards."""
+    networks become kernels; ``reach`` has by kind of kernel the sizes seen, ``roofline`` the rates that kernels reached
+    (for operators of other kinds); ``prior`` is the law that it was transferred from, with the boards' scale."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -114,6 +119,8 @@ class Law(BaseModel):
     table: Mapping[str, Any] = {}
     boost: Mapping[str, Mapping[str, Any]] = {}
     prior: Mapping[str, Any] = {}
+    reach: Mapping[str, Mapping[str, tuple[Finite, Finite]]] = {}
+    roofline: Roofline | None = None
 
     @field_validator("domain")
     @classmethod
@@ -177,6 +184,16 @@ class Law(BaseModel):
             ) from None
 
     @cached_property
+    def rates(self) -> Roofline | None:
+        """The roofline of kernels that the law does not know: its own, or that of its board's datasheet."""
+        if self.roofline is not None:
+            return self.roofline
+        try:
+            return of_board(read_board(self.board))
+        except EdgeprofError:
+            return None
+
+    @cached_property
     def strata(self) -> Strata:
         """What predictions are judged by: (least latency in ms, sorted absolute log errors), small networks first."""
         return strata(self.conformal, self.parted_ms) if self.conformal else ()
@@ -206,7 +223,9 @@ class KernelPrice:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a law says of one network at one batch; times in ms per run. ``outside`` tells what is out of the domain."""
+    """What a law says of one network at one batch; times in ms per run. ``outside`` tells what is out of the domain,
+    ``gaps`` the operators that no kernel of the law was fitted on; where they have no price, ``latency_ms`` is without
+    them."""
 
     net: Network
     batch: int
@@ -216,11 +235,18 @@ class Prediction:
     interval_ms: tuple[float, float] | None
     level: float
     outside: tuple[Mapping[str, Any], ...]
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def in_domain(self) -> bool:
         """True where the network is like those the law was fitted on."""
-        return not self.outside
+        return not self.outside and not self.gaps
+
+    @property
+    def gap_share(self) -> float | None:
+        """The part of the latency that is not of fitted kernels; None where it cannot be told."""
+        known = [gap.ms for gap in self.gaps if gap.ms is not None]
+        return sum(known) / self.latency_ms if len(known) == len(self.gaps) else None
 
     @property
     def ms_per_tile(self) -> float:
@@ -246,7 +272,10 @@ def predict_many(law: Law, nets: Sequence[tuple[Network, int]], level: float = L
     """:func:`predict` for many networks at once."""
     if not nets:
         return []
-    prices = group_prices(law, nets)
+    runs = [
+        fused(net_operators(net, batch)).operators if law.scope == "kernel" else () for net, batch in nets
+    ]
+    prices = operator_prices(law, runs) if law.scope == "kernel" else _by_net(law, nets)
     scale = np.array([batch if law.unit == "tile" else 1 for _, batch in nets], np.float64)
     rows = [
         {**net_values(net, batch), "k": float(len(p))} for (net, batch), p in zip(nets, prices, strict=True)
@@ -255,32 +284,61 @@ def predict_many(law: Law, nets: Sequence[tuple[Network, int]], level: float = L
     fixed = (
         design(law.parsed, {}, values, len(nets)) @ np.array([t.coefficient for t in law.overhead]) * scale
     )
-    found = []
-    for (net, batch), kernels, overhead in zip(nets, prices, fixed, strict=True):
-        parts = [float(overhead), *(k.ms for k in kernels)]
-        if not 0 < sum(parts) < math.inf:
-            amount = "no time at all" if sum(parts) == 0 else "no finite time"
-            raise DomainError(f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks")
-        latency, strange = math.fsum(parts), outside(law, net, batch)
-        found.append(
-            Prediction(
-                net=net,
-                batch=batch,
-                latency_ms=latency,
-                kernels=tuple(kernels),
-                overhead_ms=float(overhead),
-                interval_ms=law.interval(latency, level, widening(strange)),
-                level=level,
-                outside=strange,
-            )
-        )
-    return found
+    return [
+        _predicted(law, net, batch, level, run, kernels, float(overhead))
+        for (net, batch), run, kernels, overhead in zip(nets, runs, prices, fixed, strict=True)
+    ]
+
+
+def _predicted(
+    law: Law,
+    net: Network,
+    batch: int,
+    level: float,
+    run: Sequence[Operator],
+    kernels: list[KernelPrice],
+    overhead: float,
+) -> Prediction:
+    """The prices of a network's kernels put together."""
+    strange, wide, gaps = outside(law, net, batch), 1.0, dict[int, Gap]()
+    if run and not isinstance(net, NetSpec):
+        plan = law.kernel_rules.plan(run)
+        gaps = gaps_of(run, plan, law.reach, law.as_form, law.kernel_rules, law.rates)
+        for place, gap in gaps.items():
+            kernels[place] = KernelPrice(gap.op_type, gap.name, gap.ms or 0.0)
+        if law.reach:
+            own = [(plan[i], k.ms) for i, k in enumerate(kernels[: len(plan)]) if i not in gaps]
+            strange, wide = reaches.strangest(own, law.reach), reaches.widening(own, law.reach)
+    elif strange:
+        wide = widening(strange)
+    parts = [overhead, *(k.ms for k in kernels)]
+    unpriced = any(gap.ms is None for gap in gaps.values())
+    if not 0 < sum(parts) < math.inf:
+        amount = "no time at all" if sum(parts) == 0 else "no finite time"
+        raise DomainError(f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks")
+    latency = math.fsum(parts)
+    known = math.fsum([overhead, *(k.ms for i, k in enumerate(kernels) if i not in gaps)])
+    interval = law.interval(known, level, wide) if known > 0 and not unpriced else None
+    if interval is not None and gaps:
+        low, high = (sum(getattr(gap, side) for gap in gaps.values()) for side in ("low_ms", "high_ms"))
+        interval = interval[0] + low, interval[1] + high
+    return Prediction(
+        net=net,
+        batch=batch,
+        latency_ms=latency,
+        kernels=tuple(kernels),
+        overhead_ms=overhead,
+        interval_ms=interval,
+        level=level,
+        outside=strange,
+        gaps=tuple(gaps.values()),
+    )
 
 
 def group_prices(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPrice]]:
     """What each network's kernels cost by ``law``, the overhead apart."""
     if law.scope == "kernel":
-        return operator_prices(law, [net_operators(net, batch) for net, batch in nets])
+        return operator_prices(law, [fused(net_operators(net, batch)).operators for net, batch in nets])
     return _by_net(law, nets)
 
 
@@ -326,7 +384,7 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
         for j, kernel in enumerate(plan):
             for kind, weight in kernel.mix:
                 group = form.group_of(kind)
-                if group is not None:
+                if group is not None and form.needs[group.name] <= kernel.dims.keys():
                     by_group.setdefault(group.name, []).append((i, j, weight, kernel))
     ms = [np.zeros(len(plan)) for plan in plans]
     for law_group in law.groups:
@@ -486,7 +544,11 @@ def read_law(name: str) -> Law:
 
 def law_json(law: Law) -> str:
     """The text of a law's file."""
-    return json.dumps(law.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    content = law.model_dump(mode="json")
+    for key in ("reach", "roofline"):  # newer than version 1, and of laws of kernels alone
+        if not content[key]:
+            del content[key]
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_law(law: Law, path: Path) -> None:

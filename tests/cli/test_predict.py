@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
-from edgeprof.fit.law import law_json, read_law
+from edgeprof.fit.law import Law, law_json, read_law, write_law
 
 KEYS = {
     "net",
@@ -144,3 +145,109 @@ def test_a_datasheet_s_law_says_that_it_is_one(
         assert (status, err.count("nothing was measured")) == (0, 1)
         assert "jetson-orin-nano-8gb" in out
         assert max(len(line) for line in out.splitlines()) <= 80
+
+
+@pytest.fixture
+def conv_law(here: Path) -> str:
+    """A law of convolutions and products that knows nothing else."""
+    rules = {"Conv": {"kind": "Conv.im2col"}, "Relu": {"kind": "merged"}, "Gemm": {"kind": "Gemm"}}
+    law = Law(
+        name="convs",
+        board="cpu",
+        backend="ort-cpu",
+        runtime="made up 1.0",
+        threads=1,
+        form="made up",
+        scope="kernel",
+        unit="run",
+        groups=[
+            {
+                "name": "Conv",
+                "kinds": ["Conv.*"],
+                "terms": [{"text": "B*H*W*Kh*Kw*C*M", "coefficient": 1e-8}],
+            },
+            {"name": "Gemm", "kinds": ["Gemm"], "terms": [{"text": "R*N*M", "coefficient": 2e-8}]},
+        ],
+        overhead=[{"text": "1", "coefficient": 0.01}],
+        rules={"operators": rules},
+        domain={"batch": [1, 16]},
+        conformal=[(1.0, 0.01 * i) for i in range(1, 31)],
+        reach={
+            "Conv.im2col": {"C": [1, 600], "M": [1, 600], "G": [1, 1]},
+            "Gemm": {"N": [1, 600], "M": [1, 1000]},
+        },
+        roofline={"macs_per_ms": [1e7, 3e7, 1e8], "bytes_per_ms": [1e6, 5e6, 1e7], "kernel_ms": 0.001},
+    )
+    path = here / "convs.json"
+    write_law(law, path)
+    return str(path)
+
+
+def test_any_model_is_priced_and_its_gaps_named(edgeprof_json: Callable[..., Any], conv_law: str) -> None:
+    found = edgeprof_json("predict", "--law", conv_law, "resnet18")
+    assert found.keys() == (KEYS - {"net"}) | {"network", "unfitted", "unfitted_share"}
+    assert (found["network"], found["batch"], found["in_domain"]) == ("resnet18", 1, False)
+    kinds = {gap["operator"] for gap in found["unfitted"]}
+    assert kinds == {"MaxPool", "Add", "GlobalAveragePool", "Flatten", "Softmax"}
+    ms = math.fsum(gap["ms"] for gap in found["unfitted"])
+    assert found["unfitted_share"] == pytest.approx(ms / found["latency_ms"])
+    conv = math.fsum(k["ms"] for k in found["kernels"] if k["kind"] == "Conv.im2col")
+    assert conv == pytest.approx(1813561344e-8)  # the published multiply-accumulates, less the classifier's
+    low, high = found["interval_ms"]
+    assert low < found["latency_ms"] < high
+    assert high - found["latency_ms"] > math.fsum(g["high_ms"] - g["ms"] for g in found["unfitted"])
+
+
+def test_depthwise_convolutions_are_no_convolutions(edgeprof_json: Callable[..., Any], conv_law: str) -> None:
+    found = edgeprof_json("predict", "--law", conv_law, "mobilenet-v1", "--batch", "2")
+    named = [gap["name"] for gap in found["unfitted"] if gap["operator"] == "Conv"]
+    assert len(named) == 13
+    assert all(name.endswith("_dw") for name in named)
+    assert {item["what"] for item in found["outside"]} == {"Conv.im2col C", "Conv.im2col M", "Gemm N"}
+
+
+def test_a_file_with_open_axes(edgeprof: Callable[..., Any], conv_law: str, here: Path) -> None:
+    x = onnx.helper.make_tensor_value_info("x", 1, ["N", 3, "size", "size"])
+    y = onnx.helper.make_tensor_value_info("y", 1, None)
+    weight = onnx.helper.make_tensor("w", 1, [4, 3, 3, 3], [0.5] * 108)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], name="conv", kernel_shape=[3, 3]),
+        onnx.helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        onnx.helper.make_node("Cos", ["r"], ["y"], name="cosine"),
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], [weight]))
+    onnx.save(model, here / "wave.onnx")
+    law = ("predict", "--law", conv_law, "wave.onnx")
+    assert edgeprof(*law)[0] == 2
+    status, out, err = edgeprof(*law, "--shape", "x=2x3x10x10")
+    assert status == 0, err
+    assert out.startswith("wave · batch 2 · law convs")
+    assert "no kernel of the law is like 1 operators" in out
+    assert "Cos ×1" in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_a_law_that_knows_no_rates_says_so(edgeprof: Callable[..., Any], conv_law: str, here: Path) -> None:
+    law = read_law(conv_law).model_copy(update={"roofline": None, "reach": {}})
+    write_law(law, here / "old.json")
+    status, out, err = edgeprof("predict", "--law", "old.json", "resnet18")
+    assert status == 0
+    assert "without a price, so the latency is more than this: MaxPool" in out
+    assert "fit the law again" in err
+    assert "[" not in out.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["resnet18", "--depth", "8"], "the model resnet18 and --depth are two questions"),
+        (["--shape", "x=1x3x8x8"], "--shape is for a model's file"),
+        (["resnet-18"], "resnet-18"),
+    ],
+)
+def test_what_is_no_question(
+    refused: Callable[..., Any], conv_law: str, arguments: list[str], says: str
+) -> None:
+    error, hint = refused("predict", "--law", conv_law, *arguments)
+    assert says in error
+    assert hint
