@@ -19,6 +19,7 @@ REMOVED = ("Identity", "Dropout")
 ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu")
 HOSTS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization")  # an activation may be part of their kernel
 TWO_SIDED = ("Add", "Sub", "Mul", "Div", "Pow", "Sum", "Max", "Min", "Where")
+SUMS = ("Add", "Sum")
 APART, BROADCAST, GROUPED = ".apart", ".broadcast", ".grouped"
 
 
@@ -218,9 +219,11 @@ def _typed(graph: _Graph, op: Operator) -> Operator:
         return op if _may_host(graph, first) else replace(op, op_type=op.op_type + APART)
     if op.op_type not in TWO_SIDED or len(op.inputs) < 2:
         return op
+    if op.op_type == "Sum" and len(op.inputs) == 2:
+        op = replace(op, op_type="Add")
     if len(set(op.inputs)) > 1:
         return replace(op, op_type=op.op_type + BROADCAST)
-    if op.op_type not in ("Add", "Sum"):
+    if op.op_type != "Add":
         return op
     host = _host_of_sum(graph, op)
     if host is None:
@@ -232,7 +235,7 @@ def _may_host(graph: _Graph, source: Operator) -> bool:
     """Whether the kernel that makes ``source`` may do an activation too: nothing else reads it, and it is a product."""
     if len(set(graph.readers[source.name])) != 1:
         return False
-    return source.op_type in HOSTS or (source.op_type == "Add" and _host_of_sum(graph, source) is not None)
+    return source.op_type in HOSTS or (source.op_type in SUMS and _host_of_sum(graph, source) is not None)
 
 
 def _host_of_sum(graph: _Graph, op: Operator) -> str | None:
