@@ -22,6 +22,7 @@ from edgeprof.work import work_of
 COMPUTE: tuple[NetSpec, int] = (net_spec(conv=0, tile=32, fc=1, neurons=1024), 768)  # 768×1024×1024
 INPUTS = 4096  # of the streaming layer; each weight is read once a run
 NEURONS = (4096, 32_768)  # least and most of it: 64 to 512 MiB of weights
+STOP = Stop(max_s=1.0)
 CACHES = 2.0  # weights are so many times the last cache
 
 
@@ -57,7 +58,7 @@ def measure_roofline(target: Target, threads: int = 0) -> Roofline | None:
     for net, batch in roofline_nets(target.machine):
         case = target.case(Workload(net=net, batch=batch, threads=threads))
         try:
-            measured = target.backend.measure(case, 1, Stop(), None)
+            measured = target.backend.measure(case, 1, STOP, None)
         except (WorkerError, BackendError, DomainError):
             return None
         found.append(measurement(case, [measured], target.estimator, 1, target.backend.simulated))

@@ -98,7 +98,13 @@ def model_file(
             f"{path} is of ONNX opset {opset}; runtimes read {OLDEST_OPSET} and newer",
             "convert it: onnx.version_converter.convert_version(model, 13)",
         )
-    filled = fill_axes(graph_inputs(model.graph), batch, dict(shapes or {}))
+    inputs = graph_inputs(model.graph)
+    filled = fill_axes(inputs, batch, dict(shapes or {}))
+    if batch is not None and not any(shape[:1] == (batch,) for shape in filled.values()):
+        raise SpecError(
+            f"{path} has no input with an open first axis for a batch of {batch}: {shown_inputs(inputs)}",
+            "leave out --batch, or export the network with an open batch",
+        )
     return ModelFile(
         name=name or path.stem, sha256=content_hash(path, model), shapes=tuple(filled.items()), path=path
     )
@@ -253,6 +259,11 @@ def _axes(numbers: Sequence[int]) -> str:
 def shown_axes(one: Input) -> str:
     """The axes of an input as people read them: ``N×3×?×?``."""
     return "×".join(str(a) if a != "" else "?" for a in one.axes or ()) or "a single number"
+
+
+def shown_inputs(inputs: Sequence[Input]) -> str:
+    """The inputs of a graph as people read them."""
+    return ", ".join(f"{one.name} is {shown_axes(one)}" for one in inputs) or "it has no inputs"
 
 
 def shown_shape(shape: Sequence[int]) -> str:

@@ -87,6 +87,14 @@ def test_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], says: str, t
         model_file(two_inputs(tmp_path / "two.onnx"), shapes=shapes)
 
 
+def test_a_batch_that_no_input_takes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fixed.onnx"
+    onnx.save(build_model(net_spec(conv=0, fc=0), 2), path)
+    assert model_file(path, batch=2).batch == 2
+    with pytest.raises(SpecError, match="open first axis for a batch of 3: input is 2×1×28×28"):
+        model_file(path, batch=3)
+
+
 def test_axes_without_a_name() -> None:
     image = Input("x", TensorProto.FLOAT, ("", 3, 224, 224))
     assert fill_axes([image], 4, {}) == {"x": (4, 3, 224, 224)}
