@@ -65,6 +65,7 @@ def trace(
         covers.append(list(dict.fromkeys(op for op in anchors if op)))
     owner = {op.name: index for index, ops in enumerate(covers) for op in ops}
     _claim(by_name, covers, owner, graph)
+    _enclose(by_name, covers, owner, graph)
     _adopt(operators, covers, owner, graph)
     _follow(by_name, covers, graph)
     order = {op.name: i for i, op in enumerate(operators)}
@@ -201,6 +202,34 @@ def _claim(
                 owner.update((op.name, index) for op in way)
                 break
             ways.extend([*way, operators[name]] for name in way[-1].producers if name not in owner)
+
+
+def _enclose(
+    operators: Mapping[str, Operator],
+    covers: list[list[Operator]],
+    owner: dict[str, int],
+    graph: onnx.GraphProto,
+) -> None:
+    """Give a kernel that stands for a pattern (a layer norm) what lies between the values that it reads and those that
+    it makes, where nothing of that belongs to another kernel."""
+    maker = {value: op.name for op in operators.values() for value in op.values}
+    for index, node in enumerate(graph.node):
+        if not covers[index] or plain_type(node.op_type) in {op.op_type for op in covers[index]}:
+            continue
+        read = {maker[v] for v in (value.removeprefix(WIDENED) for value in node.input) if v in maker}
+        inside = {op.name for op in covers[index]}
+        ways = [name for op in covers[index] for name in op.producers]
+        while ways:
+            name = ways.pop()
+            if name in read or name in inside:
+                continue
+            if name in owner:
+                break
+            inside.add(name)
+            ways.extend(operators[name].producers)
+        else:
+            covers[index] = [op for op in operators.values() if op.name in inside]
+            owner.update(dict.fromkeys(inside, index))
 
 
 def _adopt(

@@ -12,6 +12,7 @@ from edgeprof.nets.network import net_operators
 from edgeprof.nets.operators import operators
 from edgeprof.nets.spec import net_spec
 from edgeprof.nets.zoo import zoo_model
+from edgeprof.nets.zoo.builder import Builder
 from edgeprof.timing.breakdown import band_mean, device_kind, match_events, plain_type, trace
 
 NETS = [
@@ -296,3 +297,18 @@ def test_a_normalisation_done_as_a_convolution_keeps_its_name(tmp_path):
     kinds = by_operator(trace(graph, operators(zoo_model("densenet40", weights=False))))
     assert kinds["dense1_1_bn"].kind == "BatchNormalization.nchwc"
     assert kinds["dense1_2_bn"].kind == "BatchNormalization"
+
+
+def test_a_fused_pattern_has_all_that_lies_between_its_values(tmp_path):
+    builder = Builder("pattern", 1, weights=True, fold=True)
+    x = builder.activation("before", builder.image(4, 8), "tanh")
+    x = builder.activation("after", builder.layer_norm("norm", x), "sigmoid")
+    model = builder.model(x)
+    found = operators(model)
+    kernels = trace(optimised(model.SerializeToString(), tmp_path), found)
+    assert [k.op_type for k in kernels] == ["Tanh", "LayerNormalization", "Sigmoid"]
+    assert [set(k.operators) for k in kernels] == [
+        {"before_tanh"},
+        {op.name for op in found if op.name.startswith("norm")},
+        {"after_sigmoid"},
+    ]
