@@ -76,7 +76,7 @@ FAULTS = {
 
 class Session(Session):
     def run(self):
-        if os.environ["BATCH"] in ("all", str(list(self.inputs.values())[0].shape[0])):
+        if os.environ["BATCH"] in ("all", str(list(self._inputs.values())[0].shape[0])):
             FAULTS[os.environ["FAULT"]]()
         super(Session, self).run()
 """
