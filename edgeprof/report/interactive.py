@@ -120,13 +120,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
     found: dict[str, Any] = {"title": {"text": _text(axis.title)}, "automargin": True}
     if axis.categories:
         names = [_text(short(name)) for name in axis.categories]
-        return {
-            **found,
-            "type": "linear",
-            "tickvals": list(range(len(names))),
-            "ticktext": names,
-            "showgrid": False,
-        }
+        places = {"tickvals": list(range(len(names))), "ticktext": names}
+        return {**found, **places, "type": "linear", "showgrid": False, "zeroline": False}
     found["type"] = "log" if axis.log else "linear"
     if axis.ticks:
         found |= {"tickvals": list(axis.ticks), "ticktext": [tick_text(v) for v in axis.ticks]}
