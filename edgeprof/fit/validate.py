@@ -94,12 +94,12 @@ def wilson(hits: int, total: int, z: float = 1.959964) -> Share:
     return Share(100 * p, max(100 * (middle - half), 0.0), min(100 * (middle + half), 100.0))
 
 
-def judge(law: Law, examples: Sequence[Example], level: float = LEVEL) -> list[Row]:
-    """Measured against predicted."""
+def judge(law: Law, examples: Sequence[Example], level: float = LEVEL, *, known: bool = True) -> list[Row]:
+    """Measured against predicted. ``known`` False leaves out what would be predicted if it were known what ran."""
     nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
     rows = []
-    known = _kernels_known(law, examples)
-    for e, p, kernels_ms in zip(examples, predict_many(law, nets, level), known, strict=True):
+    priced = _kernels_known(law, examples) if known else [None] * len(examples)
+    for e, p, kernels_ms in zip(examples, predict_many(law, nets, level), priced, strict=True):
         m = e.measurement
         rows.append(
             Row(

@@ -16,6 +16,7 @@ from edgeprof.timing.stats import combine, estimate, interval_ms, kernel_us, rou
 
 Status = Literal["ok", "partial", "failed"]
 DEFAULT_ROUNDS = 3
+SHOWN = (50, 90, 95, 99)  # percentiles of single runs
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def measurement(
         estimator=estimator,
         latency_ms=latency,
         ci_ms=interval_ms(samples_ms(chosen.runs_ns, chosen.repeats), estimator),
-        percentiles_ms={f"p{q}": float(np.percentile(singles, q)) for q in (50, 90, 95, 99)},
+        percentiles_ms={f"p{q}": float(v) for q, v in zip(SHOWN, np.percentile(singles, SHOWN), strict=True)},
         rounds_ms=tuple(latencies),
         spread_pct=100 * (max(latencies) / min(latencies) - 1) if len(latencies) > 1 else None,
         target_met=all(r.stopped == "target" for r in good),

@@ -39,7 +39,7 @@ def judged(law: Law, measurements: Sequence[Measurement], level: float = LEVEL) 
     """
     examples = usable(measurements, law.launch)
     known = set(law.seen)
-    rows = judge(law, examples, level)
+    rows = judge(law, examples, level, known=False)
     return tuple(
         Judged(row, (SEEN if net_key(e.measurement.case.net) in known else UNSEEN) if known else UNKNOWN)
         for row, e in zip(rows, examples, strict=True)
