@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
-from edgeprof.boards.spec import Peaks, read_board
+from edgeprof.boards.spec import read_board
 from edgeprof.errors import CatalogueError, DomainError, FitError, SpecError
 from edgeprof.fit.emit import emit, law_text
 from edgeprof.fit.examples import usable
@@ -24,6 +24,7 @@ from edgeprof.report.figures.kernels import main_kinds
 from edgeprof.report.figures.ratios import in_both, slower_first
 from edgeprof.report.grids import Grid
 from edgeprof.report.settings import PARTS, Setting, settings_of
+from edgeprof.roofline import Roofline
 from edgeprof.store import Sentinel
 from edgeprof.timing.measurement import Measurement
 
@@ -382,11 +383,15 @@ def _left_out(settings: Sequence[Setting]) -> Iterator[str]:
             yield f"Of the grids over {grid.title}{where}, {grid.others} smaller ones are not drawn."
 
 
-def _peaks(board: str) -> Peaks | None:
+def _peaks(board: str) -> Roofline | None:
+    """The peaks that a board's file has from its datasheet."""
     try:
-        return read_board(board).peaks
+        peaks = read_board(board).peaks
     except (CatalogueError, SpecError):
         return None
+    if peaks is None or not peaks.fp32_gflops or not peaks.dram_gbps:
+        return None
+    return Roofline(peaks.fp32_gflops, peaks.dram_gbps, peaks.source)
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from edgeprof.boards.spec import Peaks
 from edgeprof.nets.network import net_operators, rebuildable
-from edgeprof.nets.operators import Operator
 from edgeprof.report.figure import Figure, Series, log_axis
 from edgeprof.report.settings import Setting
+from edgeprof.roofline import Roofline
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
+from edgeprof.work import work_of
 
 MOST_POINTS = 300  # of a kind, evenly over the intensities
 MOST_KINDS = 6
 Point = tuple[float, float, str]
 
 
-def roofline(setting: Setting, peaks: Peaks | None = None) -> Figure | None:
+def roofline(setting: Setting, peaks: Roofline | None = None) -> Figure | None:
     """GFLOP/s of every kernel that multiplies against its FLOPs per byte of weights, inputs and results, a
     multiply-accumulate being two FLOPs; with the roof of ``peaks`` (32-bit floats) where it is known."""
     found: dict[str, list[Point]] = {}
@@ -32,11 +32,7 @@ def roofline(setting: Setting, peaks: Peaks | None = None) -> Figure | None:
     total = sum(len(found[kind]) for kind in kinds)
     drawn = sum(len(s.x) for s in series)
     some = f" {drawn:,} of {total:,} kernels are drawn." if drawn < total else ""
-    known = (
-        f"The roof is the datasheet's: {peaks.source}."
-        if roof and peaks
-        else "The board's peaks are not known, so no roof is drawn."
-    )
+    known = f"The roof: {peaks.source}." if peaks else "The board's peaks are not known, so no roof is drawn."
     shown = (*series, *([roof] if roof else []))
     return Figure(
         key="roofline-of-kernels",
@@ -49,24 +45,15 @@ def roofline(setting: Setting, peaks: Peaks | None = None) -> Figure | None:
     )
 
 
-def work(operators: Sequence[Operator]) -> tuple[int, int]:
-    """FLOPs of a kernel that fuses a chain of ``operators``, and the bytes that it must move: parameters, what enters
-    and what leaves; what passes from one operator to the next stays in the kernel."""
-    kept = 2 * sum(op.output_bytes for op in operators[:-1])
-    moved = sum(op.parameter_bytes + op.activation_bytes for op in operators) - kept
-    return 2 * sum(op.macs for op in operators), max(moved, 1)
-
-
 def _points(m: Measurement) -> Iterator[tuple[KernelMeasurement, Point]]:
     if not rebuildable(m.case.net) or not any(k.operators for k in m.kernels):
         return
-    by_name: Mapping[str, Operator] = {op.name: op for op in net_operators(m.case.net, m.case.batch)}
-    for kernel in m.kernels:
-        own = [by_name[name] for name in kernel.operators if name in by_name]
-        if own and not kernel.glue and kernel.ms > 0:
-            flops, moved = work(own)
-            if flops:
-                yield kernel, (flops / moved, flops / kernel.ms / 1e6, f"{kernel.name} of {m.case.label()}")
+    kernels = [(k.kind, k.operators, k.glue) for k in m.kernels]
+    works = work_of(kernels, net_operators(m.case.net, m.case.batch))
+    for kernel, work in zip(m.kernels, works, strict=True):
+        if work.macs and work.bytes and kernel.ms > 0:
+            flops = 2 * work.macs
+            yield kernel, (flops / work.bytes, flops / kernel.ms / 1e6, f"{kernel.name} of {m.case.label()}")
 
 
 def _series(kind: str, points: Sequence[Point]) -> Series:
@@ -76,12 +63,8 @@ def _series(kind: str, points: Sequence[Point]) -> Series:
     return Series(name=kind, x=tuple(x), y=tuple(y), notes=tuple(notes))
 
 
-def _roof(peaks: Peaks, low: float, high: float) -> Series | None:
-    """The roof over the intensities ``low`` to ``high``; None where a peak is missing."""
-    if not peaks.fp32_gflops or not peaks.dram_gbps:
-        return None
-    ridge = peaks.fp32_gflops / peaks.dram_gbps
+def _roof(peaks: Roofline, low: float, high: float) -> Series:
+    """The roof over the intensities ``low`` to ``high``."""
+    ridge = peaks.gflops / peaks.gbps
     x = tuple(sorted({min(low, ridge), ridge, max(high, ridge)}))
-    return Series(
-        name="roof", x=x, y=tuple(min(peaks.fp32_gflops, peaks.dram_gbps * i) for i in x), mark="curve"
-    )
+    return Series(name="roof", x=x, y=tuple(min(peaks.gflops, peaks.gbps * i) for i in x), mark="curve")

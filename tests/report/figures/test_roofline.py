@@ -1,26 +1,16 @@
-"""The roofline: work of kernels by hand, and where the roof bends."""
+"""The roofline: what kernels achieved, and where the roof bends."""
 
 from __future__ import annotations
 
 import pytest
 
-from edgeprof.boards.spec import Peaks
 from edgeprof.nets.network import net_operators
-from edgeprof.nets.spec import net_spec
 from edgeprof.report.figures import roofline
-from edgeprof.report.figures.roofline import MOST_POINTS, work
+from edgeprof.report.figures.roofline import MOST_POINTS
 from edgeprof.report.settings import settings_of
+from edgeprof.roofline import Roofline
 
 from ..samples import grid, gridded, played, random_nets, study_law
-
-
-def test_the_work_of_a_fused_kernel_by_hand() -> None:
-    by_name = {op.name: op for op in net_operators(net_spec(conv=1, depth=8, kernel=5, fc=1, neurons=64), 2)}
-    flops, moved = work([by_name["conv1"], by_name["conv1_relu"]])
-    pixels = 2 * 8 * 24 * 24
-    assert flops == 2 * pixels * 25
-    weights = 8 * 25 + 8
-    assert moved == 4 * (2 * 28 * 28 + weights + pixels)  # what passes to the ReLU stays in the kernel
 
 
 def test_points_are_what_the_kernels_achieved() -> None:
@@ -31,8 +21,8 @@ def test_points_are_what_the_kernels_achieved() -> None:
     products = next(s for s in figure.series if s.name == "Gemm")
     m = gridded()[0]
     one = next(k for k in m.kernels if k.kind == "Gemm")
-    operators = [op for op in net_operators(m.case.net, m.case.batch) if op.name in one.operators]
-    flops, moved = work(operators)
+    (product,) = (op for op in net_operators(m.case.net, m.case.batch) if op.name == one.operators[0])
+    flops, moved = 2 * product.macs, product.parameter_bytes + product.activation_bytes
     place = products.notes.index(f"{one.name} of {m.case.label()}")
     assert products.x[place] == flops / moved
     assert products.y[place] == pytest.approx(flops / (one.ms / 1e3) / 1e9)
@@ -41,16 +31,13 @@ def test_points_are_what_the_kernels_achieved() -> None:
 
 def test_the_roof_bends_where_memory_and_arithmetic_meet() -> None:
     (setting,) = settings_of(random_nets())
-    figure = roofline(setting, Peaks(fp32_gflops=1000, dram_gbps=50, source="a datasheet"))
+    figure = roofline(setting, Roofline(1000, 50, "a datasheet"))
     assert figure is not None
     roof = figure.series[-1]
     assert (roof.name, roof.mark) == ("roof", "curve")
     assert dict(zip(roof.x, roof.y, strict=True))[20.0] == 1000
     assert all(y == min(1000, 50 * x) for x, y in zip(roof.x, roof.y, strict=True))
     assert "a datasheet" in figure.caption
-    half = roofline(setting, Peaks(fp32_gflops=1000, source="half a datasheet"))
-    assert half is not None
-    assert "no roof is drawn" in half.caption
 
 
 def test_kernels_of_no_operator_make_no_roofline() -> None:
