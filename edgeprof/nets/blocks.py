@@ -45,6 +45,10 @@ Act = Literal[
     "silu",
     "gelu",
     "softmax",
+    "leakyrelu",
+    "exp",
+    "sqrt",
+    "lrn",
     "add",
     "multiply",
 ]

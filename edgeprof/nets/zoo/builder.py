@@ -13,7 +13,15 @@ import onnx
 from edgeprof.nets.graph import Graph
 
 # Activations of one operator; the others are spelled out in Builder.activation, as exporters do at opset 13.
-PLAIN = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softmax": "Softmax"}
+PLAIN = {
+    "relu": "Relu",
+    "leakyrelu": "LeakyRelu",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "exp": "Exp",
+    "sqrt": "Sqrt",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,8 @@ class Builder:
         return self.activation(name, out, act)
 
     def activation(self, name: str, x: Value, act: str) -> Value:
-        """``x`` after relu, relu6, tanh, sigmoid, hardsigmoid, softmax, hardswish, silu or gelu; after none, ``x``."""
+        """``x`` after one of :data:`PLAIN`, relu6, hardsigmoid, hardswish, silu, gelu or lrn (local response
+        normalisation over five channels); after none, ``x``."""
         if not act:
             return x
         name = f"{name}_{act}"
@@ -109,6 +118,8 @@ class Builder:
         if act == "relu6":
             limits = [self._number(f"{name}_low", 0), self._number(f"{name}_high", 6)]
             return self._node("Clip", name, [x.name, *limits], x.shape)
+        if act == "lrn":
+            return self._node("LRN", name, [x.name], x.shape, size=5)
         if act == "hardsigmoid":
             return self._node("HardSigmoid", name, [x.name], x.shape, alpha=1 / 6, beta=0.5)
         if act in ("hardswish", "silu"):
