@@ -9,7 +9,7 @@ import typer
 
 from edgeprof import catalogue
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json
+from edgeprof.cli.output import print_json, say
 from edgeprof.errors import CatalogueError
 
 KINDS = ("sweeps", "boards", "forms", "laws", "backends", "zoo")
@@ -70,6 +70,8 @@ def show(
 
     Example: edgeprof show group4
 
+    Example: edgeprof show forms/kernels
+
     Example: edgeprof show gtx960-theano --emit c > law.h
 
     Example: edgeprof show gtx960-theano --emit html > law.html
@@ -83,12 +85,14 @@ def show(
                 f"edgeprof show {name} --emit {emit} > FILE",
             )
         return _show_law(name, emit, json_)
-    for kind in catalogue.FOLDERS:
-        found = next((e.path for e in catalogue.entries(kind) if e.name == name), None)
-        if found is not None:
-            if batch is not None or out is not None:
-                raise CatalogueError(f"{name} is no network: it is a file of {kind}", f"edgeprof show {name}")
-            return _show_file(name, kind, str(found), catalogue.read_text(found), json_)
+    files = _files(name)
+    if files:
+        kind, path = files[0]
+        if batch is not None or out is not None:
+            raise CatalogueError(f"{name} is no network: it is a file of {kind}", f"edgeprof show {name}")
+        for other, _ in files[1:]:
+            say(f"{name} is one of the {other} too: edgeprof show {other}/{name}")
+        return _show_file(path.stem, kind, str(path), catalogue.read_text(path), json_)
     if ":" in name:
         from edgeprof.fit.law import law_json, read_law
 
@@ -103,6 +107,13 @@ def show(
         )
     show_network(name, batch or 1, out, json_)
     return 0
+
+
+def _files(name: str) -> list[tuple[str, Path]]:
+    """The kind and path of every catalogue file of this name, or of the one kind of ``KIND/NAME``."""
+    wanted, _, own = name.rpartition("/")
+    kinds = [kind for kind in catalogue.FOLDERS if wanted in ("", kind)]
+    return [(kind, e.path) for kind in kinds for e in catalogue.entries(kind) if e.name == own]
 
 
 def _show_file(name: str, kind: str, path: str | None, text: str, json_: bool) -> int:

@@ -336,10 +336,10 @@ def scores_of(cv: Scores | None) -> dict[str, Any]:
 
 
 def _family(sweeps: Sequence[Mapping[str, Any]], domain: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
-    """What ``validate`` draws networks from: the random sample where all sweeps are of one, else the
+    """What ``validate`` draws networks from: the random sample where all sweeps of networks are of one, else the
     domain's ranges."""
     samples: list[dict[str, Any]] = []
-    for sweep in sweeps:
+    for sweep in (s for s in sweeps if not s.get("blocks")):
         drawn = {k: v for k, v in (sweep.get("sample") or {}).items() if k not in ("nets", "seed")}
         sample = {**drawn, "net": dict(sweep.get("net", {}))} if drawn else {}
         if sample not in samples:

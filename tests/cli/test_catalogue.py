@@ -55,6 +55,16 @@ def test_show_is_the_file(name: str, edgeprof: Callable[..., Any], edgeprof_json
     assert (status, out.rstrip(), err) == (0, found["text"].rstrip(), "")
 
 
+def test_a_name_of_two_kinds_is_told(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any]) -> None:
+    status, _, err = edgeprof("show", "kernels")
+    assert (status, err) == (0, "kernels is one of the forms too: edgeprof show forms/kernels\n")
+    assert [edgeprof_json("show", f"{kind}/kernels")["kind"] for kind in ("sweeps", "forms")] == [
+        "sweeps",
+        "forms",
+    ]
+    assert edgeprof("show", "boards/kernels")[0] == 2
+
+
 def test_a_datasheet_s_law_is_shown_as_a_file(edgeprof: Callable[..., Any], here: Path) -> None:
     status, out, err = edgeprof("show", "datasheet:jetson-nano")
     assert (status, err) == (0, "")
