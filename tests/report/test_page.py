@@ -168,8 +168,8 @@ def test_every_figure_is_drawn_and_says_its_numbers(opened: Opened) -> None:
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
     shown = wait(browser, "return document.querySelector('.plot .hoverlayer')?.textContent")
     assert "batch (tiles): 32" in shown
-    assert f"tiles/ms: {figure.series[0].y[1]:.4g}" in shown
-    assert figure.series[0].notes[1] in shown
+    near = [s for s in figure.series if f"tiles/ms: {s.y[1]:.4g}" in shown and s.notes[1] in shown]
+    assert len(near) == 1  # lines may be closer than a pixel
 
 
 def test_the_sliders_of_the_law_are_on_the_page(opened: Opened) -> None:
