@@ -33,6 +33,7 @@ from edgeprof.timing.load import Total, telemetry
 from edgeprof.timing.longrun import LongRun, run_long
 from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.session import Images, Progress, SweepResult, run_session
+from edgeprof.timing.soak import soak
 
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 STEP = 6  # networks between two looks at what to measure next
@@ -110,7 +111,15 @@ def open_target(
             law = opened.law
             title = str(law.machine.get("model", law.board))
             yield Target(
-                law.board, title, dict(law.machine), opened, opened.runtime(), "median", law.threads or 1
+                law.board,
+                title,
+                dict(law.machine),
+                opened,
+                opened.runtime(),
+                "median",
+                law.threads or 1,
+                power_mode=law.machine.get("power_mode"),
+                clocks=law.machine.get("clocks"),
             )
         else:
             runtime, facts = _asked(opened, spec, own=backend == "auto")
@@ -194,6 +203,7 @@ def run_sweep(
     tiles: Path | None = None,
     seed: int | None = None,
     held: bool = False,
+    soak_s: float | None = None,
     long: LongRun | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
@@ -201,6 +211,7 @@ def run_sweep(
     """Measure what ``sweeps`` ask for and ``db`` does not have yet.
 
     :param tiles: a folder or picture of real inputs, instead of noise. :param seed: of the order within rounds.
+    :param soak_s: warm the board up first until its temperature is steady, so long at most.
     :param long: what each case does beside its rounds, on and on or at a rate.
     :param held: the device is this sweep's alone already (:func:`alone`).
     :raises EdgeprofError: the request is wrong or cannot be met here.
@@ -220,6 +231,9 @@ def run_sweep(
     device = nullcontext() if held else alone(target, say)
     with device, gauges_of(target, say) as gauges, Store(db, create=True) as store:
         warnings = noticed(target)
+        if soak_s and not target.backend.simulated:
+            soaked = soak(cases[0], target.backend, target.place.sense, soak_s)
+            say(soaked.told() if soaked else "not warmed up: no temperature can be read, or nothing runs")
         for sweep in sweeps:
             store.add_sweep(sweep.model_dump(mode="json"))
         measure = session_on(

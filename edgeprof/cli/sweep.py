@@ -17,6 +17,10 @@ def sweep(
     ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    soak: Annotated[
+        str | None,
+        typer.Option(help="Warm the board up first until its temperature is steady, at most so long: 5m."),
+    ] = None,
     sustained: Annotated[
         str | None,
         typer.Option(
@@ -159,6 +163,7 @@ def sweep(
                     stop=stop,
                     budget_s=budget_s,
                     fresh=fresh,
+                    soak_s=o.seconds(soak) if soak else None,
                     long=long,
                     tiles=tiles,
                     watch=watch,

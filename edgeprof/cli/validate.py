@@ -43,6 +43,8 @@ def validate(
         for what, fitted, here in (
             ("machine", found_law.machine.get("model", ""), target.machine.get("model", "")),
             ("runtime", found_law.runtime, target.runtime),
+            ("power mode", found_law.machine.get("power_mode", target.power_mode), target.power_mode),
+            ("clocks", found_law.machine.get("clocks", "free"), target.clocks or "free"),
         ):
             if fitted != here:
                 say(

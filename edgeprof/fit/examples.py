@@ -19,6 +19,7 @@ from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
 
 TOGETHER = 1.03  # what kernels may take together, of the network's latency
+SETTING = ("board", "machine", "backend", "runtime", "precision", "threads", "power_mode", "clocks")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def usable(measurements: Sequence[Measurement], launch: str = "blocking") -> lis
     launches = {m.case.launch for m in good}
     if len(launches) > 1:
         good = [m for m in good if m.case.launch == launch]
-    for what in ("board", "machine", "backend", "runtime", "precision", "threads"):
+    for what in SETTING:
         values = sorted({str(getattr(m.case, what)) for m in good})
         if len(values) > 1:
             raise FitError(
@@ -138,11 +139,15 @@ def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[
 
 
 def machine_of(examples: Sequence[Example]) -> dict[str, Any]:
+    """What is known of the machine, and of a Jetson its power mode and how its clocks were held."""
+    case = examples[0].measurement.case
+    power = {"power_mode": case.power_mode, "clocks": case.clocks}
+    known = {name: value for name, value in power.items() if value is not None}
     for example in examples:
         machine = example.measurement.environment.get("machine")
         if isinstance(machine, Mapping):
-            return dict(machine)
-    return {"model": examples[0].measurement.case.machine}
+            return {**machine, **known}
+    return {"model": case.machine, **known}
 
 
 def owners_of(examples: Sequence[Example]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from edgeprof.sweeps.case import Case
 
 SETTLE_S = 0.3  # until the monitors of power, which average over tens of milliseconds, follow
 LOOK_S = 1.0
+EVERY_S = 0.25
 LOOKS = 1.5  # of a slow source: intervals looked at, so that one reading at least began under load
 
 Total = Callable[[Mapping[str, float]], float | None]
@@ -36,18 +37,20 @@ def telemetry(
     """
     if not gauges.sources:
         return {}
+    every_s = min(gauges.interval_s, EVERY_S)
     begin: list[float] = []
     looks: list[Seen] = []
 
     def look() -> None:
-        begin.append(clock())
-        if begin[-1] - begin[0] >= SETTLE_S + gauges.interval_s:
+        now = clock()
+        begin.append(now - every_s)
+        if now - begin[0] >= SETTLE_S + gauges.interval_s:
             looks.append(read())
 
     try:
         with gauges.awake() as read:
             before = read()
-            ran = backend.sustain(case, loaded_s(gauges), 0.0, look, gauges.interval_s)
+            ran = backend.sustain(case, loaded_s(gauges), 0.0, look, every_s)
             after = read()
     except (WorkerError, BackendError) as error:
         return {"unobserved": error.message}

@@ -331,6 +331,8 @@ def test_batches_of_one_network_are_held_out_together(tmp_path: Path) -> None:
         ("machine", "other"),
         ("runtime", "other 2.0"),
         ("backend", "tensorrt"),
+        ("power_mode", "15W"),
+        ("clocks", "max"),
     ],
 )
 def test_measurements_of_several_settings(study: list[Measurement], key: str, value: Any) -> None:

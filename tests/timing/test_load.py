@@ -51,6 +51,17 @@ def test_energy_is_power_times_time_over_tiles(backend, case, emulated):
     assert found["sources"]["rails_mw"] == "sysfs"
 
 
+def test_a_source_that_speaks_once_a_second_is_heard(backend, case, emulated):
+    root = emulated("thor")
+    with closing(open_gauges(root)) as gauges:
+        assert gauges.interval_s == 1
+        found = telemetry(case, backend, gauges, find_board("jetson", detect_machine(root)).total_mw)
+    assert (found["power_mw"], found["gpu_load_pct"]) == (124480, 87)
+    assert found["sources"]["gpu_load_pct"] == "tegrastats"
+    assert found["looks"] >= 2
+    assert found["energy_mj_per_tile"] > 0
+
+
 def test_what_no_sensor_gives_is_absent(backend, case, emulated):
     root = emulated("tx1")
     for path in root.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device0/rail_name_0"):

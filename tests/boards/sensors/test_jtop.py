@@ -14,8 +14,13 @@ import pytest
 from edgeprof.boards.sensors.jtop import Jtop
 from edgeprof.errors import BoardError
 
-# In a mount namespace of its own nothing of this machine is touched: /sys is the board's, /run is empty.
-NAMESPACE = 'mount --bind "$1" /sys && mount -t tmpfs none /run && shift && exec "$@"'
+# In a mount namespace of its own nothing of this machine is touched: /sys is the board's, /run is empty, and its
+# release lies in /etc where the kernel has overlays.
+NAMESPACE = """
+mount --bind "$1/sys" /sys && mount -t tmpfs none /run || exit 1
+mount -t overlay overlay -o lowerdir="$1/etc:/etc" /etc
+shift && exec "$@"
+"""
 SERVICE = """
 import grp, os, sys
 import jtop.service as service
@@ -31,9 +36,10 @@ if __name__ == "__main__":
 """
 CLIENT = """
 import json, subprocess, sys, time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from edgeprof.boards.sensors.gauges import Gauges
+from edgeprof.boards.sensors.gauges import Gauges, open_gauges
 from edgeprof.boards.sensors.jtop import Jtop
 from edgeprof.boards.sensors.sysfs import Sysfs
 from edgeprof.errors import BoardError
@@ -48,6 +54,9 @@ except BoardError as error:
     found["before"] = [error.message, error.hint]
 service = subprocess.Popen([sys.executable, sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 service.stdout.readline()
+if Path("/etc/nv_tegra_release").exists():
+    with closing(open_gauges()) as opened:
+        found["opened"] = [source.name for source in opened.sources]
 gauges = Gauges([Jtop(0.5), Sysfs()])
 found["first"] = wanted(gauges.read())
 Path("/sys/class/devfreq/17000000.gpu/device/load").write_text("120")
@@ -86,7 +95,7 @@ def test_the_real_service(emulated, tmp_path: Path) -> None:
     for name, text in (("service.py", SERVICE), ("client.py", CLIENT)):
         (tmp_path / name).write_text(text)
     root = emulated("orin-nano")
-    command = [*separate, "bash", "-c", NAMESPACE, "namespace", str(root / "sys"), sys.executable]
+    command = [*separate, "bash", "-c", NAMESPACE, "namespace", str(root), sys.executable]
     done = subprocess.run(
         [*command, str(tmp_path / "client.py"), str(tmp_path / "service.py")],
         capture_output=True,
@@ -96,6 +105,7 @@ def test_the_real_service(emulated, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
+    assert found.get("opened", ["jtop", "sysfs"]) == ["jtop", "sysfs"]
     assert "does not answer" in found["before"][0]
     assert "jtop.service" in found["before"][1]
     first, then = found["first"], found["then"]
