@@ -198,6 +198,7 @@ def test_numbers_that_laws_are_written_in() -> None:
         "S": 2,
         "P": 3,
         "G": 2,
+        "I": 4,
         "X": 2 * 8 * 12 * 16,
         "Y": 2 * 6 * 6 * 8,
         "Z": 4 * (2 * 6 * 6 * 8 + 6 * 4 * 3 * 5),
