@@ -6,12 +6,14 @@ from pathlib import Path
 
 from edgeprof.errors import SpecError
 
+DATABASE = b"SQLite format 3\x00"  # how such a file begins: https://sqlite.org/fileformat.html
+
 
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write ``data`` (text as UTF-8) beside ``path`` and put it in its place. Links are followed; what is no regular
-    file (``/dev/stdout``, a pipe) is written to.
+    file (``/dev/stdout``, a pipe) is written to. A database is never overwritten: measurements cannot be had again.
 
-    :raises SpecError: where it cannot be written; nothing of it is left then.
+    :raises SpecError: where it cannot be written, or is a database; nothing of it is left then.
     """
     content = data.encode() if isinstance(data, str) else data
     try:
@@ -19,6 +21,8 @@ def write_whole(path: Path, data: bytes | str) -> None:
         if end.exists() and not end.is_file():
             end.write_bytes(content)
             return
+        if _is_database(end):
+            raise SpecError(f"{path} is a database, which would be lost", "give another file")
         part = end.with_name(end.name + ".part")
         try:
             part.write_bytes(content)
@@ -28,3 +32,10 @@ def write_whole(path: Path, data: bytes | str) -> None:
             raise
     except OSError as error:
         raise SpecError(f"cannot write {path}: {error.strerror or error}", "give another file") from None
+
+
+def _is_database(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(DATABASE)) == DATABASE
