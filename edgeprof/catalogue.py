@@ -29,6 +29,7 @@ FOLDERS: Mapping[Kind, tuple[str, str]] = {
     "laws": ("fit/laws", ".json"),
 }
 MAX_BYTES = 64 * 2**20
+MANY = 20  # names that a hint tells
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,30 @@ def find(kind: Kind, name: str) -> Path:
         path = Path(name)
         if not os.path.isfile(name):
             raise CatalogueError(
-                f"no such file: {name}", f"edgeprof list {kind} shows the names that need no file"
+                f"{name} is a folder, no file" if os.path.isdir(name) else f"no such file: {name}",
+                f"edgeprof list {kind} shows the names that need no file",
             )
         return path
     known = {entry.name: entry.path for entry in entries(kind)}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)
-    guess = f"did you mean {', '.join(near)}?" if near else f"there are no {kind} yet;"
-    raise CatalogueError(f"there is no {kind[:-1]} called '{name}'", f"{guess} A file needs its suffix")
+    suffix = FOLDERS[kind][1]
+    if name and os.path.exists(name):
+        raise CatalogueError(
+            f"{name} is no {kind[:-1]}: the file of one ends in {suffix}",
+            f"edgeprof list {kind} shows the names that need no file",
+        )
+    own = [name + suffix] if os.path.isfile(name + suffix) else []
+    near = own + difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        guess = f"did you mean {', '.join(near)}?"
+    elif len(known) <= MANY:
+        guess = f"there are {', '.join(sorted(known)) or 'none yet'}."
+    else:
+        guess = f"edgeprof list {kind} shows their names."
+    raise CatalogueError(
+        f"there is no {kind[:-1]} called '{name}'", f"{guess} A file needs its suffix, {suffix}"
+    )
 
 
 def read_text(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 
 from edgeprof.backends.base import Backend
@@ -44,5 +45,7 @@ def open_backend(name: str, place: Place = HERE) -> Backend:
     """
     kind, _, argument = name.partition(":")
     if kind not in BACKENDS:
-        raise BackendError(f"there is no backend called '{kind}'", f"known are {', '.join(BACKENDS)}")
+        near = difflib.get_close_matches(kind, BACKENDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(BACKENDS)}"
+        raise BackendError(f"there is no backend called '{kind}'", hint)
     return BACKENDS[kind][1](argument, place)

@@ -114,7 +114,8 @@ class NetSpec(BaseModel):
         if any(s != 1 for s in self.stride):
             conv += f" s{values(self.stride)}"
         if any(p != "valid" for p in self.padding):
-            conv += f" {values(self.padding)}"
+            pixels = "pad " if any(isinstance(p, int) for p in self.padding) else ""
+            conv += f" {pixels}{values(self.padding)}"
         if self.conv and (self.pool, self.pool_before) != (2, 1):
             conv += f" pool {self.pool_before},{self.pool}"
         fc = f"fc {self.fc}×{values(self.neurons)}" if self.fc else "no hidden fc"
@@ -144,6 +145,8 @@ def first_problem(error: ValidationError) -> str:
     )
     text = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
+    if problem["loc"][:1] == ("padding",) and "not" not in text:
+        return f"padding must be valid, same or pixels from 0 to 1024, not {shown(given)}"
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}'"
     what = f", not {shown(given)}" if isinstance(given, str | int | float) and "not" not in text else ""

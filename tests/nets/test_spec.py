@@ -59,6 +59,11 @@ def test_no_layers_at_all_is_legal() -> None:
     assert net.label() == "no conv · no hidden fc"
 
 
+def test_pixels_of_padding_are_named_in_a_label() -> None:
+    assert net_spec(padding=2).label() == "conv 1×20 k5 pad 2 · fc 1×1024"
+    assert net_spec(padding="same").label() == "conv 1×20 k5 same · fc 1×1024"
+
+
 def test_values_are_frozen_hashable_and_survive_json() -> None:
     net = net_spec(conv=2, padding=["same", 1], neurons=[64, 32])
     assert NetSpec.model_validate_json(net.model_dump_json()) == net
@@ -91,9 +96,9 @@ def test_values_are_frozen_hashable_and_survive_json() -> None:
         ({"tile": "28"}, "tile: Input should be a valid integer"),
         ({"depth": None}, "depth.0: Input should be a valid integer"),
         ({"depth": "8,16"}, "depth.0: Input should be a valid integer"),
-        ({"padding": "full"}, "padding.0: Input should be 'valid' or 'same', not 'full'"),
-        ({"padding": -1}, "padding.0: Input should be"),
-        ({"padding": True}, "padding.0: Input should be"),
+        ({"padding": "full"}, "padding must be valid, same or pixels from 0 to 1024, not 'full'"),
+        ({"padding": -1}, "padding must be valid, same or pixels from 0 to 1024, not -1"),
+        ({"padding": True}, "padding must be valid, same or pixels from 0 to 1024, not True"),
         ({"conv": 3, "depth": [8, 16]}, "depth has 2 values for 3 conv layers"),
         ({"depth": [8, 16], "kernel": [3, 3, 3]}, "kernel has 3 values for 2 conv layers"),
         ({"fc": 1, "neurons": [64, 64]}, "neurons has 2 values for 1 fc layers"),
