@@ -64,10 +64,11 @@ class Goal:
     def __post_init__(self) -> None:
         if (self.image is None) != (self.fps is None):
             raise SpecError("an image and its rate belong together", "give both --image 784x784 and --fps 5")
-        for name in ("at_least", "fps", "at_most_ms", "max_memory_mib", "max_parameters"):
+        for name in ("at_least", "fps", "at_most_ms", "max_memory_mib", "max_parameters", "max_energy_mj"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise SpecError(f"--{name.replace('_', '-')} {value} is no limit", "give a number above 0")
+                flag = f"--{name.removesuffix('_mib').removesuffix('_mj').replace('_', '-')}"
+                raise SpecError(f"{flag} {value:g} is no limit", "give a number above 0")
         if not 0.5 <= self.probability < 1:
             raise SpecError(
                 f"--probability {self.probability} is not from 0.5 to 1", "0.9 asks for nine chances in ten"

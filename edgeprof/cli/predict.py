@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,9 +112,9 @@ def predict(
         net, size = find_network(model, size, dict(parse_shape(text) for text in shape or ()))
     else:
         net = net_spec(**{k: v[0] if len(v) == 1 else v for k, v in knobs.items()})
-        if size is None:
-            say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
     found = predicted(found_law, net, size or ASSUMED_BATCH, o.percent(level))
+    if size is None and model is None:
+        say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
     warn(found_law.warnings)
     unpriced = "operators without a price" if found.gap_share is None else "no errors in the law"
     why = "" if found.interval_ms else unpriced
@@ -214,7 +215,8 @@ def _show_gaps(found: Prediction) -> None:
 
 
 def _show(found: Prediction, law: str) -> None:
-    print(f"{found.net.label()} · batch {found.batch} · law {law}")
+    title = f"{found.net.label()} · batch {found.batch} · law {law}"
+    print(textwrap.fill(title, WIDTH, subsequent_indent="  "))
     low_high = found.interval_ms
     interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
     print(f"  latency     {found.latency_ms:.5g} ms per run{interval}")

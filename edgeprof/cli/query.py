@@ -105,8 +105,6 @@ def query(
         probability=probability,
     )
     laws = [read_law(name) for name in law]
-    if batch is None:
-        say(f"batch {assumed_batch(laws)} assumed: --batch gives another, or a range")
     axes = [axis.strip() for axis in pareto.split(",")]
     table = format_ == "table" and not json_
     with working("asking"):
@@ -120,6 +118,8 @@ def query(
             front=top if table else FRONT,
             level=o.percent(level),
         )
+    if batch is None:
+        say(f"batch {assumed_batch(laws)} assumed: --batch gives another, or a range")
     warn({code for own in laws for code in own.warnings})
     best = next((own for own in found.laws if own.nets), None)
     why = None
@@ -227,10 +227,9 @@ def _csv(rows: Sequence[Found]) -> None:
 def _show(found: Answer, goal: Goal, rows: Sequence[Found], axes: Sequence[str] | None) -> None:
     wanted = _wanted(found, goal)
     for own in found.laws:
-        mark = "✓" if own.reaching or not wanted else "✗"
-        told = (
-            f"reach {wanted}" if wanted else "fit" if goal.max_memory_mib or goal.max_parameters else "priced"
-        )
+        limited = goal.max_memory_mib or goal.max_parameters
+        mark = "✓" if own.reaching else "✗"
+        told = f"reach {wanted}" if wanted else "fit" if limited else "priced"
         print(f"{mark} {own.law}: {own.reaching:,} of {found.considered:,} networks {told}"[:WIDTH])
         for line in _notes(own):
             print(f"    {line}")

@@ -199,3 +199,8 @@ def test_the_document_has_no_infinity(edgeprof: Callable[..., Any]) -> None:
     status, out, _ = edgeprof("query", "--law", "gtx960-theano", "--batch", "1024", "--json")
     assert status == 0
     assert json.loads(out)["target_tiles_per_ms"] is None
+
+
+def test_no_network_that_fits_is_no_success(edgeprof: Callable[..., Any]) -> None:
+    _, out, _ = edgeprof("query", "--law", "gtx960-theano", "--max-memory", "0.001")
+    assert out.startswith("✗ gtx960-theano: 0 of 1 networks fit")
