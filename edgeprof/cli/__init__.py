@@ -38,22 +38,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (
-    sweep.sweep,
-    fit.fit,
-    predict.predict,
-    query.query,
-    validate.validate,
-    compare.compare,
-    profile.profile,
-    report.report,
-    doctor.doctor,
-    export.export,
-    merge.merge,
+for verb, about in (
+    (sweep.sweep, "Measure networks on a board: latency, kernels, memory."),
+    (fit.fit, "Fit a law to measurements and print it, with its error."),
+    (predict.predict, "Predict the latency of a network by a law, without a board."),
+    (query.query, "Tell which networks are fast enough, and the best of them."),
+    (validate.validate, "Measure networks that a law never saw, and score it."),
+    (compare.compare, "Compare two boards, backends, launch modes or versions."),
+    (profile.profile, "Measure any ONNX model and take it apart, kernel by kernel."),
+    (report.report, "Write a page with every figure of measurements and laws."),
+    (doctor.doctor, "Tell what this machine can measure, and what is in the way."),
+    (export.export, "Write the measurements of a database in another format."),
+    (merge.merge, "Put the measurements of several databases into one."),
 ):
-    app.command()(verb)
-app.command("list")(catalogue.list_names)
-app.command("show")(catalogue.show)
+    app.command(short_help=about)(verb)
+app.command("list", short_help="List the names of sweeps, boards, forms, laws and others.")(
+    catalogue.list_names
+)
+app.command("show", short_help="Show a sweep, board, form, law or known network.")(catalogue.show)
 
 
 def _version(wanted: bool) -> None:
@@ -101,7 +103,9 @@ def run(arguments: list[str]) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         path = getattr(context, "command_path", "edgeprof")
-        return complain(error.format_message(), f"{path} --help tells what it takes")
+        return complain(
+            error.format_message().replace("Value error, ", ""), f"{path} --help tells what it takes"
+        )
     except typer.Exit as done:
         return int(done.exit_code)
     except (BrokenPipeError, SystemExit):  # typer's answer to a broken pipe is the latter

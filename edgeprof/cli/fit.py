@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,9 +36,10 @@ def fit(
     nets: Annotated[
         int | None, typer.Option(min=1, help="Use only so many networks, the first of a seeded shuffle.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of that shuffle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of that shuffle.")] = 0,
     launch: Annotated[
-        str, typer.Option(help="The launch mode that the law is of, where there are several.")
+        Literal["blocking", "async", "graph"],
+        typer.Option(help="The launch mode that the law is of, where there are several."),
     ] = "blocking",
     where: Annotated[
         list[str] | None,

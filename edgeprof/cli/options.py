@@ -109,6 +109,8 @@ def place(host: str | None, python: str | None) -> Place:
     from edgeprof.timing.place import Here
     from edgeprof.timing.ssh import Host
 
+    if host == "":
+        raise SpecError("--host names no board", "write it as --host USER@BOARD")
     if host:
         return Host(host, python or "python3")
     if python:

@@ -58,7 +58,9 @@ def sweep(
         Path | None,
         typer.Option(help="Real inputs: a folder in MNIST's format, or a picture (.png, .npy) to cut up."),
     ] = None,
-    nets: Annotated[int | None, typer.Option(min=1, help="Networks to draw, for a random sweep.")] = None,
+    nets: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Networks to draw, for a random sweep.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draws, for a random sweep.")] = None,
     tile: o.Tile = None,
     channels: o.Channels = None,
@@ -124,14 +126,15 @@ def sweep(
     )
     sweeps = [read_sweep(name).override(knobs).resampled(nets, seed) for name in names or ["quick"]]
     stop = Stop(target_ci=o.percent(target_ci))
-    budget_s = o.seconds(budget) if budget else None
+    budget_s = o.seconds(budget) if budget is not None else None
     long = LongRun(o.seconds(sustained) if sustained else None, rate) if sustained or rate else None
     with open_target(board, backend, place=o.place(host, host_python)) as target:
         if filling:
             from edgeprof.largest import fill_memory
 
             sweeps = fill_memory(sweeps, target, say)
-        wanted = settings(target, o.words(power_mode), o.clocks(clocks)) if power_mode or clocks else []
+        asked = power_mode is not None or clocks is not None
+        wanted = settings(target, o.words(power_mode), o.clocks(clocks)) if asked else []
         targets = [in_setting(target, setting) for setting in wanted] or [target]
         cases = [case for there in targets for case in cases_of(sweeps, there, tiles)]
         guess = (

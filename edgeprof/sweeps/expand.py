@@ -19,6 +19,7 @@ from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Blocks, Chain, Range, Sa
 
 MAX_CASES = 100_000
 DRAWS_PER_NET = 500
+WIDEN = "widen the ranges, raise max_macs, or ask for fewer nets"
 BARREN_DRAWS = 5_000  # and 20 for each network asked for: after so many in a row it gives up
 
 
@@ -50,8 +51,9 @@ def _grid(sweep: SweepSpec) -> Iterator[Workload]:
 def _drawn(sweep: SweepSpec, sample: Sample) -> Iterator[Workload]:
     rng = Random(sample.seed)
     seen: set[Workload] = set()
-    refused = ""
+    refused: SpecError | None = None
     barren = 0
+    own = f"sweep '{sweep.name}': "
     for _ in range(sample.nets * DRAWS_PER_NET):
         if len(seen) == sample.nets:
             return
@@ -61,20 +63,19 @@ def _drawn(sweep: SweepSpec, sample: Sample) -> Iterator[Workload]:
         try:
             drawn = workload(sweep.name, {**sweep.net, **draw(sample.knobs, sweep.net, rng)})
             if sample.max_macs and total_macs(drawn.net, drawn.batch) > sample.max_macs:
-                refused = f"more than {sample.max_macs:g} MACs a run"
-                continue
+                raise SpecError(f"more than {sample.max_macs:g} MACs a run", WIDEN)
         except SpecError as error:  # no network, or one whose weights fit in no file
-            refused = error.message
+            refused = error
             continue
         if drawn not in seen:
             seen.add(drawn)
             barren = 0
             yield drawn
     if len(seen) < sample.nets:
-        why = f"; the last was refused: {refused}" if refused else ""
+        why = f"; the last was refused: {refused.message.removeprefix(own)}" if refused else ""
         raise SpecError(
-            f"sweep '{sweep.name}': only {len(seen)} of {sample.nets} networks could be drawn{why}",
-            "widen the ranges, raise max_macs, or ask for fewer nets",
+            f"{own}only {len(seen)} of {sample.nets} networks could be drawn{why}",
+            refused.hint if refused and not seen else WIDEN,
         )
 
 

@@ -50,6 +50,17 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         ("sweep --rounds 0", "Invalid value for '--rounds'"),
         ("sweep --rounds many", "Invalid value for '--rounds'"),
         ("sweep --nets -1", "Invalid value for '--nets'"),
+        ("sweep --nets 1000000", "Invalid value for '--nets'"),
+        ("sweep --budget ''", "'' is no duration"),
+        ("sweep --clocks ''", "--clocks '' is not known"),
+        ("sweep --power-mode ''", "'' has an empty name"),
+        ("sweep --host ''", "--host names no board"),
+        ("sweep group4 --padding full", "padding must be valid, same or pixels from 0 to 1024, not 'full'"),
+        ("query --law gtx960-theano --rank size", "'--rank': 'size' is not one of"),
+        ("query --law gtx960-theano --max-memory 0", "--max-memory 0"),
+        ("sweep /", "/ is a folder, no file"),
+        ("fit --seed -1 --nets 3", "Invalid value for '--seed'"),
+        ("fit --launch blokking", "Invalid value for '--launch'"),
         ("sweep --target-ci 0", "'0' is no share"),
         ("sweep --target-ci wide", "'wide' is no share"),
         ("sweep --budget soon", "'soon' is no duration"),
@@ -129,6 +140,28 @@ def test_sweep_files_that_are_wrong(text: str, says: str, refused: Refused, here
     (here / "s.toml").write_text(text)
     assert says in refused("sweep", "s.toml", "--db", "x.db", "--backend", STUDY)[0]
     assert not Path("x.db").exists()
+
+
+def test_hints_name_what_is_near(refused: Refused, here: Path) -> None:
+    (here / "study.json").write_text("{}")
+    (here / "study.db").write_bytes(b"")
+    assert "did you mean study.json?" in refused("predict", "--law", "study")[1]
+    assert refused("predict", "--law", "study.db")[0] == "study.db is no law: the file of one ends in .json"
+    assert "edgeprof list boards shows their names" in refused("sweep", "--board", "zzzzz", "--db", "x.db")[1]
+    assert refused("sweep", "--backend", "ort-cp", "--db", "x.db")[1] == "did you mean ort-cpu?"
+    message, hint = refused("sweep", "--threads", "two", "--db", "x.db")
+    assert "threads: Input should be a valid integer" in message
+    assert message.count("sweep 'quick'") == 1
+    assert "widen the ranges" not in hint
+
+
+def test_no_result_is_written_over_a_database(refused: Refused, rehearsed: Path, here: Path) -> None:
+    before = rehearsed.read_bytes()
+    for arguments in (["fit", "--form", "eq13"], ["export"], ["export", "--format", "csv"]):
+        message, _ = refused(*arguments, "--db", "r.db", "--out", "r.db")
+        assert message == "r.db is a database, which would be lost"
+    assert refused("show", "lenet5", "--out", "r.db")[0] == "r.db is a database, which would be lost"
+    assert rehearsed.read_bytes() == before
 
 
 def test_folders_without_tiles(refused: Refused, here: Path) -> None:
@@ -265,6 +298,7 @@ def test_without_a_verb_it_shows_its_help(edgeprof: Callable[..., Any]) -> None:
     status, out, err = edgeprof()
     assert (status, err) == (0, "")
     assert all(f"\n  {verb} " in out for verb in VERBS)
+    assert "..." not in out.partition("Commands:")[2]
 
 
 def test_version(edgeprof: Callable[..., Any]) -> None:
