@@ -61,7 +61,7 @@ def report(
     found_law = read_law(law) if law else None
     paths = db or ([] if law else [Path("edgeprof.db")])
     with working("reporting"):
-        measurements, sentinels = read_databases(paths, where or [])
+        measurements, sentinels, doubles = read_databases(paths, where or [])
         title = " and ".join(path.name for path in paths)
         made = build_report(measurements, found_law, sentinels, title=title)
         made = only(made, figure) if figure else made
@@ -71,6 +71,8 @@ def report(
         else:
             written = list(write_figures(made.figures, out or Path("figures"), format_))
             size = sum(path.stat().st_size for path in written)
+    if doubles:
+        say(f"{doubles} cases lie in several databases: the first counts (edgeprof compare compares them)")
     wall_s = time.monotonic() - begin
     if json_:
         print_json(

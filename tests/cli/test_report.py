@@ -49,8 +49,12 @@ def test_some_pictures(edgeprof_json: Callable[..., Any], rehearsed: Path) -> No
     assert sorted(p.name for p in Path("figures").iterdir()) == ["kernel-shares.png", "tails.png"]
 
 
-def test_cases_of_several_databases_and_where(edgeprof_json: Callable[..., Any], rehearsed: Path) -> None:
+def test_cases_of_several_databases_and_where(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], rehearsed: Path
+) -> None:
     Path("again.db").write_bytes(Path("r.db").read_bytes())
+    _, _, err = edgeprof("report", "--db", "r.db", "--db", "again.db", "--figure", "tails")
+    assert "36 cases lie in several databases: the first counts" in err
     both = edgeprof_json("report", "--db", "r.db", "--db", "again.db", "--where", "launch=blocking")
     one = edgeprof_json("report", "--db", "r.db")
     assert [f["key"] for f in both["figures"]] == [f["key"] for f in one["figures"]]
