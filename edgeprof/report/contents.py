@@ -81,7 +81,7 @@ def build_report(
     return Report(
         title=title or (f"Law {law.name}" if law else "Measurements"),
         facts=tuple(_facts(measurements, settings, law, known)),
-        sections=_unique([s for s in made if s.text or s.listings or s.tables or s.figures]),
+        sections=_unique([s for s in made if s.shows]),
         missing=(*(text for section in made for text in section.missing), *undesigned),
         design=design,
     )
@@ -326,7 +326,7 @@ def only(report: Report, patterns: Sequence[str]) -> Report:
         known = ", ".join(g.key for g in report.figures[:MOST_NAMED])
         raise SpecError(f"no figure is called {' or '.join(patterns)}", f"some are: {known} (all: --json)")
     sections = (replace(s, figures=tuple(g for g in s.figures if g.key in fitting)) for s in report.sections)
-    return replace(report, sections=tuple(sections))
+    return replace(report, sections=tuple(s for s in sections if s.shows))
 
 
 # --- pieces

@@ -95,6 +95,11 @@ class Section:
     figures: tuple[Figure, ...] = ()
     missing: tuple[str, ...] = ()
 
+    @property
+    def shows(self) -> bool:
+        """Whether there is more than what is missing."""
+        return bool(self.text or self.listings or self.tables or self.figures)
+
 
 def key_of(*parts: object) -> str:
     """A key from words of any kind."""

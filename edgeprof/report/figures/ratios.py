@@ -88,7 +88,8 @@ def network_ratios(first: Setting, second: Setting) -> Figure | None:
     return Figure(
         key=key_of("speed-up", "networks", first.label, second.label),
         title=f"Speed-up of every network: {second.label} over {first.label}",
-        caption=f"{len(pairs)} cases in both; their geometric mean is {shown(mean.speedup)}{between}. {BARS}",
+        caption=f"{len(pairs)} cases in both; the mean over their networks is {shown(mean.speedup)}{between}. "
+        f"{BARS}",
         x=log_axis(f"latency (ms), {first.label}", series.x),
         y=amounts_axis("times as fast", series.y),
         series=(series,),
