@@ -64,7 +64,7 @@ class _Graph:
         """Take out what depends on no input: sizes of tensors, learnt tables that are only reshaped."""
         for op in list(self.of.values()):
             known = sum(source not in self.of for source in op.producers)
-            if op.op_type in ("Shape", "Size") or known == len(op.inputs):
+            if op.op_type in ("Shape", "Size") or (op.known and known == len(op.inputs)):
                 del self.of[op.name], self.owner[op.name]
         for op in list(self.of.values()):
             if gone := [source for source in op.producers if source not in self.of]:
@@ -108,7 +108,7 @@ class _Graph:
             parameters=sum(op.parameters for op in parts),
             parameter_bytes=sum(op.parameter_bytes for op in parts),
             activation_bytes=4 * sum(math.prod(s) for s in (*inputs, *last.outputs)),
-            dims={**model.dims, "X": sum(math.prod(s) for s in inputs), "Y": last.dims["Y"]},
+            dims={**model.dims, "X": sum(math.prod(s) for s in inputs), "Y": last.dims.get("Y", 0)},
         )
         self._replace(names - {last.name}, last.name)
         self.of[last.name] = made
@@ -217,7 +217,7 @@ def _typed(graph: _Graph, op: Operator) -> Operator:
         return replace(op, op_type=op.op_type + GROUPED)
     if op.op_type in ACTIVATIONS and first is not None:
         return op if _may_host(graph, first) else replace(op, op_type=op.op_type + APART)
-    if op.op_type not in TWO_SIDED or len(op.inputs) < 2:
+    if op.op_type not in TWO_SIDED or len(op.inputs) < 2 or not op.known:
         return op
     if op.op_type == "Sum" and len(op.inputs) == 2:
         op = replace(op, op_type="Add")

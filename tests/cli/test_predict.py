@@ -251,3 +251,48 @@ def test_what_is_no_question(
     error, hint = refused("predict", "--law", conv_law, *arguments)
     assert says in error
     assert hint
+
+
+def test_an_operator_of_unknown_shape_is_a_gap(
+    edgeprof_json: Callable[..., Any], conv_law: str, here: Path
+) -> None:
+    x = onnx.helper.make_tensor_value_info("x", 1, [8, 8])
+    y = onnx.helper.make_tensor_value_info("y", 1, None)
+    weight = onnx.helper.make_tensor("w", 1, [8, 4], [0.5] * 32)
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["p"], name="product"),
+        onnx.helper.make_node("NonZero", ["p"], ["n"], name="found"),
+        onnx.helper.make_node("Cast", ["n"], ["f"], name="cast", to=1),
+        onnx.helper.make_node("MatMul", ["f", "w2"], ["y"], name="unknown"),
+    ]
+    other = onnx.helper.make_tensor_value_info("w2", 1, [5, 4])
+    graph = onnx.helper.make_graph(nodes, "g", [x, other], [y], [weight])
+    onnx.save(onnx.helper.make_model(graph), here / "odd.onnx")
+    found = edgeprof_json("predict", "--law", conv_law, "odd.onnx")
+    assert {gap["name"] for gap in found["unfitted"]} == {"product", "found", "cast", "unknown"}
+    assert found["latency_ms"] > 0.01
+
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"  # real networks, weights left out
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "gaps"),
+    [
+        ("squeezenet", 0.349e9, {"MaxPool", "GlobalAveragePool", "Softmax"}),
+        ("inception_v1", 1.43e9, {"MaxPool", "AveragePool", "LRN", "Softmax"}),
+        ("resnet50", 4.1e9, {"MaxPool", "AveragePool", "Sum", "Add", "Softmax"}),
+    ],
+)
+def test_public_models_get_an_answer_and_named_gaps(
+    name: str, macs: float, gaps: set[str], edgeprof_json: Callable[..., Any], conv_law: str
+) -> None:
+    path = LIGHT / f"light_{name}.onnx"
+    if not path.exists():
+        pytest.skip("this version of the package onnx has no such model")
+    found = edgeprof_json("predict", "--law", conv_law, str(path))
+    conv = math.fsum(k["ms"] for k in found["kernels"] if k["kind"] == "Conv.im2col")
+    assert conv == pytest.approx(macs * 1e-8, rel=0.15)
+    named = {gap["operator"] for gap in found["unfitted"]}
+    assert named & gaps >= gaps - {"Add", "Sum"}
+    assert "Conv" not in named
