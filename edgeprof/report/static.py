@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import BackendError, SpecError
+from edgeprof.files import write_whole
 from edgeprof.report.figure import Axis, Figure, Series, short
 from edgeprof.report.interactive import MANY, guide_ends, tick_text
 
@@ -47,11 +49,11 @@ def write_figures(figures: Sequence[Figure], folder: Path, format_: str) -> tupl
     _matplotlib()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(_written(figure, folder / f"{figure.key}.{format_}") for figure in figures)
     except OSError as error:
         raise SpecError(
             f"cannot write to {folder}: {error.strerror}", "give another folder with --out"
         ) from None
+    return tuple(_written(figure, folder / f"{figure.key}.{format_}") for figure in figures)
 
 
 def draw(figure: Figure) -> Any:
@@ -93,10 +95,12 @@ def _matplotlib() -> Any:
 
 
 def _written(figure: Figure, path: Path) -> Path:
-    matplotlib, canvas = _matplotlib(), draw(figure)
-    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[path.suffix[1:]]
+    matplotlib, canvas, data = _matplotlib(), draw(figure), BytesIO()
+    format_ = path.suffix[1:]
+    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format_]
     with matplotlib.rc_context(STYLE):
-        canvas.savefig(path, dpi=DPI, metadata={"Title": figure.title, **undated})
+        canvas.savefig(data, format=format_, dpi=DPI, metadata={"Title": figure.title, **undated})
+    write_whole(path, data.getvalue())
     return path
 
 
