@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,12 @@ def test_a_missing_library_names_its_extra(
     message, hint = refused("report", "--db", "r.db", "--format", format_)
     assert module in message
     assert hint == "pip install 'edgeprof[report]'"
+
+
+def test_the_example_in_the_documentation_runs(rehearsed: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "report.md").read_text("utf-8"), re.DOTALL)
+    Path("law.json").write_bytes((root / "fit" / "laws" / "gtx960-theano.json").read_bytes())
+    exec(compile(code, "docs/report.md", "exec"), {"path": rehearsed})
+    assert Path("speed.pdf").read_bytes().startswith(b"%PDF")
+    assert Path("r.html").read_text("utf-8").startswith("<!DOCTYPE html>")
