@@ -20,14 +20,19 @@ LOOKS = 1.5  # of a slow source: intervals looked at, so that one reading at lea
 Total = Callable[[Mapping[str, float]], float | None]
 
 
-def loaded_s(gauges: Gauges) -> float:
+def loaded_s(gauges: Gauges, look_s: float = LOOK_S) -> float:
     """How long a network runs for its telemetry (s); 0 without any source."""
     slow = gauges.interval_s
-    return SETTLE_S + slow + max(LOOK_S, LOOKS * slow) if gauges.sources else 0.0
+    return SETTLE_S + slow + max(look_s, LOOKS * slow) if gauges.sources else 0.0
 
 
 def telemetry(
-    case: Case, backend: Backend, gauges: Gauges, total_mw: Total, clock: Callable[[], float] = time.monotonic
+    case: Case,
+    backend: Backend,
+    gauges: Gauges,
+    total_mw: Total,
+    look_s: float = LOOK_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
     """What the sensors say of one case: just before (``idle_power_mw``), and while it runs. Empty where there are no
     sensors; where it did not run, why not (``unobserved``).
@@ -50,7 +55,7 @@ def telemetry(
     try:
         with gauges.awake() as read:
             before = read()
-            ran = backend.sustain(case, loaded_s(gauges), 0.0, look, every_s)
+            ran = backend.sustain(case, loaded_s(gauges, look_s), 0.0, look, every_s)
             after = read()
     except (WorkerError, BackendError) as error:
         return {"unobserved": error.message}

@@ -24,7 +24,8 @@ from edgeprof.timing.session import Progress
 NUMBER = 0  # of the round that keeps it: rounds that are timed begin at 1
 RESPONSES = 1000  # at a rate: the 99th percentile has ten above it
 LONGEST_S = 60.0
-LOOK_S = 1.0
+LOOK_S = 1.0  # between two looks
+SHORT_S = 10.0  # a run that is looked at more often
 POINTS = 60  # of a curve, at most
 STEADY = 0.03  # of the throughput: the points from then on lie this close to the last quarter
 TOLD = ("power_mw", "gpu_mhz", "gpu_load_pct", "cpu_mhz", "temperature_c", "used_mib", "fan_pct", "sources")
@@ -156,7 +157,7 @@ def _run(
 ) -> tuple[Sustained, list[Look]]:
     looks: list[Look] = []
     begin: list[float] = []
-    every_s = max(LOOK_S, gauges.interval_s)
+    every_s = max(LOOK_S if seconds >= SHORT_S else LOOK_S / 4, gauges.interval_s)
     with gauges.awake() as read:
 
         def look() -> None:

@@ -92,21 +92,20 @@ def test_a_real_one_on_a_board_that_warms_up(emulated):
         rail_file(root, "VDD_IN").write_text("3000")
         (root / "sys/class/hwmon/hwmon3/oc3_event_cnt").write_text("40")
 
-    timer = threading.Timer(2.0, warm)
+    timer = threading.Timer(1.3, warm)
     with closing(open_backend("ort-cpu")) as backend, closing(open_gauges(root)) as gauges:
         facts = dict(board="b", machine="m", backend="ort-cpu", runtime=backend.runtime())
         case = Case(
             net=net_spec(conv=0, neurons=64), batch=4, precision="fp32", threads=1, launch="blocking", **facts
         )
         timer.start()
-        found = long_telemetry(case, backend, gauges, board.total_mw, LongRun(4.0, 500.0))
+        found = long_telemetry(case, backend, gauges, board.total_mw, LongRun(2.2, 2000.0))
     timer.join()
     run_ = found["sustained"]
-    assert run_["asked_s"] == 4
+    assert run_["asked_s"] == 2.2
     assert 12475 < run_["power_mw"] < 15000
-    assert 1 <= run_["throttled_after_s"] <= 4.1
-    assert len(run_["curve"]) in (3, 4)
-    assert run_["curve"][-1]["power_mw"] == 15000
+    assert 1 <= run_["throttled_after_s"] <= 2.3
+    assert len(run_["curve"]) in (1, 2)
     assert run_["tiles_per_joule"] == pytest.approx(
         run_["runs"] * 4 / (run_["power_mw"] / 1e3 * run_["spent_s"])
     )
