@@ -17,10 +17,10 @@ def write_whole(path: Path, data: bytes | str) -> None:
     """
     content = data.encode() if isinstance(data, str) else data
     try:
-        end = path.resolve()
-        if end.exists() and not end.is_file():
-            end.write_bytes(content)
+        if path.exists() and not path.is_file():  # before links are followed: that of a pipe leads nowhere
+            path.write_bytes(content)
             return
+        end = path.resolve()
         if _is_database(end):
             raise SpecError(f"{path} is a database, which would be lost", "give another file")
         part = end.with_name(end.name + ".part")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,12 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_standard_output_that_is_a_pipe() -> None:
+    code = "from pathlib import Path; from edgeprof.files import write_whole; write_whole(Path('/dev/stdout'), 'x')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "x"
 
 
 def test_refusals(tmp_path: Path) -> None:

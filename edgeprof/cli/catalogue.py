@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from edgeprof import catalogue
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say
+from edgeprof.cli.output import WIDTH, print_json, say
 from edgeprof.errors import CatalogueError
 
 KINDS = ("sweeps", "boards", "forms", "laws", "backends", "zoo")
@@ -49,8 +50,10 @@ def list_names(
         return 0
     width = max((len(r["name"]) for r in rows), default=0)
     for row in rows:
-        origin = "" if row["origin"] == "shipped" else f" ({row['origin']})"
-        print(f"{row['name']:<{width}}  {row['about'][: 76 - width - len(origin)]}{origin}")
+        origin = f" ({row['origin']})" if row["origin"] == "yours" else ""
+        left = WIDTH - 2 - width - len(origin)
+        about = row["about"] if len(row["about"]) <= left else f"{row['about'][: left - 1].rstrip()}…"
+        print(f"{row['name']:<{width}}  {about}{origin}")
     return 0
 
 
@@ -62,7 +65,9 @@ def show(
         ),
     ],
     emit: o.Emit = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images in one run of a network (1).")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=2**20, help="Images in one run of a network (1).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the network to this ONNX file instead.")] = None,
     json_: o.Json = False,
 ) -> int:
@@ -101,10 +106,7 @@ def show(
     from edgeprof.nets.zoo import ZOO
 
     if name not in ZOO:
-        raise CatalogueError(
-            f"nothing in the catalogue is called '{name}'",
-            "edgeprof list sweeps|boards|forms|laws|zoo tells names",
-        )
+        raise _unknown(name, [*ZOO, *(e.name for kind in catalogue.FOLDERS for e in catalogue.entries(kind))])
     show_network(name, batch or 1, out, json_)
     return 0
 
@@ -122,6 +124,18 @@ def _show_file(name: str, kind: str, path: str | None, text: str, json_: bool) -
     else:
         print(text.rstrip())
     return 0
+
+
+def _unknown(name: str, known: list[str]) -> CatalogueError:
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = (
+        f"did you mean {', '.join(near)}?"
+        if near
+        else "edgeprof list sweeps|boards|forms|laws|zoo tells names"
+    )
+    if name.endswith(".json"):
+        hint = f"a law's file is shown in a form: edgeprof show {name} --emit text"
+    return CatalogueError(f"nothing in the catalogue is called '{name}'", hint)
 
 
 def _built_in(name: str, about: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import typer
 
 from edgeprof.cli import options as o
 from edgeprof.cli.output import WIDTH, print_json, say, warn
+from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
     from edgeprof.compare import Comparison, Pair
@@ -55,6 +56,8 @@ def compare(
     from edgeprof.compare import compare_sides
     from edgeprof.gate import judged
 
+    if fail_if_unsure and fail_if_slower is None:
+        raise SpecError("--fail-if-unsure is of --fail-if-slower", "add --fail-if-slower 5%")
     found = compare_sides(a, b, o.percent(level))
     gate = None if fail_if_slower is None else judged(found, o.percent(fail_if_slower))
     warn([*found.a.warnings, *found.b.warnings])

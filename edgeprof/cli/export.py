@@ -17,7 +17,9 @@ FORMATS = ("json", "csv", "parquet")
 
 def export(
     db: o.Db = Path("edgeprof.db"),
-    format_: Annotated[str, typer.Option("--format", help="json, csv or parquet.")] = "json",
+    format_: Annotated[
+        str | None, typer.Option("--format", help="json, csv or parquet (what --out ends in, or json).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The file; standard output else.")] = None,
     json_: o.Json = False,
 ) -> int:
@@ -29,8 +31,13 @@ def export(
     from edgeprof.files import write_whole
     from edgeprof.store import Store
 
+    if format_ is None:
+        suffix = out.suffix[1:] if out else ""
+        format_ = suffix if suffix in FORMATS else "json"
     if format_ not in FORMATS:
         raise SpecError(f"there is no format '{format_}'", f"formats are {', '.join(FORMATS)}")
+    if format_ != "json" and json_ and out is None:
+        raise SpecError(f"--json and --format {format_} are two formats", "leave one out, or add --out FILE")
     if format_ == "parquet" and out is None:
         raise SpecError("parquet is no text: it needs a file", "add --out measured.parquet")
     with Store(db) as store:

@@ -68,7 +68,7 @@ def show_network(name: str, batch: int, out: Path | None, json_: bool) -> None:
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Lines of 80 columns at most: the last two to the right, the first, a node's name, cut in front."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - len(widths) + 1)
+    widths[0] = max(min(widths[0], WIDTH - sum(widths[1:]) - len(widths) + 1), 8)
     for row in rows:
         first = row[0] if len(row[0]) <= widths[0] else f"…{row[0][1 - widths[0] :]}"
         texts = [f"{text:<{width}}" for text, width in zip((first, *row[1:3]), widths[:3], strict=True)]

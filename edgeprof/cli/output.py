@@ -31,8 +31,9 @@ QUIET_S = 2.0
 
 
 def json_text(value: Any) -> str:
-    """One JSON document; what is not finite is unknown, hence null."""
-    return json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    """One JSON document; what is not finite is unknown, hence null. Where standard output is not UTF-8, in ASCII."""
+    plain = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+    return json.dumps(_finite(value), ensure_ascii=plain, indent=1, allow_nan=False) + "\n"
 
 
 def print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import shlex
@@ -56,6 +57,8 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         ("sweep --power-mode ''", "'' has an empty name"),
         ("sweep --host ''", "--host names no board"),
         ("sweep group4 --padding full", "padding must be valid, same or pixels from 0 to 1024, not 'full'"),
+        ("compare a.db b.db --fail-if-unsure", "--fail-if-unsure is of --fail-if-slower"),
+        ("show resnet18 --batch 99999999999", "Invalid value for '--batch'"),
         ("query --law gtx960-theano --rank size", "'--rank': 'size' is not one of"),
         ("query --law gtx960-theano --max-memory 0", "--max-memory 0"),
         ("sweep /", "/ is a folder, no file"),
@@ -297,6 +300,19 @@ def test_help_fits_80_columns(
         assert out.startswith("Usage: edgeprof")
     if arguments:
         assert "Example: edgeprof " in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_letters(encoding: str, process: Process, here: Path) -> None:
+    done = process("list", "forms", cwd=here, env={"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, "")
+    document = process("list", "zoo", "--json", cwd=here, env={"PYTHONIOENCODING": encoding})
+    assert "digits of 32×32" in json.loads(document.stdout)[0]["about"]
+
+
+def test_a_closed_standard_output(process: Process, here: Path) -> None:
+    done = process("--version", cwd=here, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_a_verb_it_shows_its_help(edgeprof: Callable[..., Any]) -> None:

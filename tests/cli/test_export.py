@@ -149,3 +149,18 @@ def test_refusals(refused: Callable[..., tuple[str, str]], rehearsed: Path) -> N
     )
     assert "no/m.csv" in refused("export", "--db", "r.db", "--format", "csv", "--out", "no/m.csv")[0]
     assert "no" in refused("export", "--db", "r.db", "--format", "parquet", "--out", "no/m.parquet")[0]
+
+
+def test_the_format_is_what_the_file_s_name_says(edgeprof: Callable[..., Any], rehearsed: Path) -> None:
+    assert edgeprof("export", "--db", "r.db", "--out", "m.csv")[0] == 0
+    assert Path("m.csv").read_text("utf-8").startswith("net.tile,")
+    assert edgeprof("export", "--db", "r.db", "--out", "m.txt")[0] == 0
+    assert json.loads(Path("m.txt").read_text("utf-8"))
+
+
+def test_two_formats_on_standard_output_are_refused(
+    refused: Callable[..., tuple[str, str]], rehearsed: Path
+) -> None:
+    assert refused("export", "--db", "r.db", "--format", "csv", "--json")[0] == (
+        "--json and --format csv are two formats"
+    )
