@@ -15,7 +15,7 @@ from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.process import Worker
 
 DRIVER = "edgeprof.backends.ort_cuda"
-NEEDS = ("edgeprof.backends.cuda", "edgeprof.backends.ort")
+NEEDS = ("edgeprof.backends.cuda", "edgeprof.backends.nvml", "edgeprof.backends.ort")
 PROVIDER = "CUDAExecutionProvider"
 
 # Numbers of GPUs as NVML and nvidia-smi give them, not the fastest first (CUDA C++ Programming Guide, environment

@@ -1,7 +1,7 @@
 """ONNX Runtime's CUDA provider on the device: everything stays on the GPU, on a stream that events can be put on.
 
 Python 3.6 syntax; the standard library, NumPy, onnxruntime-gpu and NVIDIA's driver alone: this file is sent to the
-worker, after :mod:`edgeprof.backends.cuda` and :mod:`edgeprof.backends.ort`.
+worker, after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.backends.nvml` and :mod:`edgeprof.backends.ort`.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from edgeprof.backends import cuda, ort
+from edgeprof.backends import cuda, nvml, ort
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = (
@@ -27,6 +27,7 @@ TIMED_S = 0.05
 TIMED_RUNS = 100
 
 devices = {}  # of this process, by number: its context and stream live as long as it does
+sensors = {}  # of these
 
 noise = ort.noise
 
@@ -72,6 +73,7 @@ def device(number=0):
     """The GPU of that number, opened once."""
     if number not in devices:
         devices[number] = cuda.Device(number)
+        sensors[number] = nvml.open_sensors(devices[number].describe()["gpu_address"])
     return devices[number]
 
 
@@ -169,8 +171,9 @@ class CudaSession(ort.Session):
         return self._binding.copy_outputs_to_cpu()
 
     def observe(self, clock):
-        """Single runs by the GPU's own clock, from an event before to an event behind what they launch, and memory of
-        the GPU: taken by loading, and by loading and running (its allocator gives nothing back before the end)."""
+        """Single runs by the GPU's own clock, from an event before to an event behind what they launch; memory of the
+        GPU, taken by loading, and by loading and running (its allocator gives nothing back before the end); and what
+        its sensors say while it is still warm."""
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -178,10 +181,12 @@ class CudaSession(ort.Session):
         times, begin = [], clock()
         while len(times) < 3 or (clock() - begin < TIMED_S * 1e9 and len(times) < TIMED_RUNS):
             times.append(self._gpu.time_ns(lambda: self._session.run_with_iobinding(self._binding, options)))
+        sensed = sensors.get(self._gpu.number)
         return {
             "device_ns": times,
             "gpu_build_mib": max(self._built, 0) / 2.0**20,
             "gpu_memory_mib": max(self._free - self._gpu.free_bytes(), 0) / 2.0**20,
+            "sensors": sensed.read() if sensed else {},
         }
 
     def profile(self, skip):

@@ -107,6 +107,7 @@ class RuntimeBackend:
             KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
             for kernel, event in match_events(self._traces.get(key, ()), operators, answer.get("kernels", ()))
         )
+        beside = observed(answer["observed"])
         noise = sampling_noise(answer["counters"], float(runs.sum()) / 1e9)
         return Round(
             number=number,
@@ -123,10 +124,14 @@ class RuntimeBackend:
             event_us=event_us,
             telemetry={
                 **{name: answer[name] for name in ("build_mib", "memory_mib", "left_mib", "counters")},
-                **observed(answer["observed"]),
+                **beside,
                 "disturbance": asdict(noise),
             },
-            warnings=(*_warnings(runs, kernels, answer["stopped"]), *of_sampling(noise)),
+            warnings=(
+                *_warnings(runs, kernels, answer["stopped"]),
+                *of_sampling(noise),
+                *(["throttled"] if beside.get("throttled") else []),
+            ),
             running_s=answer["running_s"],
         )
 
@@ -277,8 +282,10 @@ def plain_reason(text: str) -> str:
 
 
 def observed(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Telemetry from what a driver observed beside the latency; of single runs by the device's clock the median."""
-    told = {name: value for name, value in found.items() if name != "device_ns"}
+    """Telemetry from what a driver observed beside the latency, with what sensors said; of single runs by the device's
+    clock the median."""
+    told = {name: value for name, value in found.items() if name not in ("device_ns", "sensors")}
+    told.update(found.get("sensors", {}))
     if "device_ns" in found:
         told["device_ms"] = float(np.median(found["device_ns"])) / 1e6
     return told

@@ -16,11 +16,17 @@ from edgeprof.nets.network import Network
 from edgeprof.nets.spec import NetSpec
 
 Column = NDArray[np.float64]
+WARP = 32.0  # threads that a GPU executes together (CUDA C++ Programming Guide, SIMT architecture)
 
 
 def machine_constants(machine: Mapping[str, Any], threads: int) -> dict[str, float]:
     """``V`` float32 lanes, ``T`` threads, ``L1``, ``L2``, ``L3`` bytes of cache of a machine; a cache that is not known
-    is taken as large as the one before it."""
+    is taken as large as the one before it. Of a machine measured on its GPU the lanes of a warp, the cache that all
+    multiprocessors share, and ``Q``, their number."""
+    if machine.get("gpu_sms"):
+        cache = 1024.0 * machine.get("gpu_l2_kib", 1024)
+        shared = dict.fromkeys(("L1", "L2", "L3"), cache)
+        return {"V": WARP, "T": float(threads), **shared, "Q": float(machine["gpu_sms"])}
     sizes = [machine.get(key) for key in ("l1d_kib", "l2_kib", "l3_kib")]
     known: list[float] = []
     for size in sizes:

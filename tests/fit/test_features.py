@@ -8,6 +8,7 @@ import pytest
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, machine_constants, net_values
+from edgeprof.fit.forms import read_form
 from edgeprof.nets.spec import net_spec
 
 
@@ -84,3 +85,17 @@ def test_cold_rises_between_a_quarter_and_a_half_of_the_last_cache() -> None:
     found = columns([{"Z": z * mib} for z in sizes], {"L3": 32 * mib})["cold"]
     assert found.tolist() == [0, 0, 0.25, 0.5, 1, 1]
     assert "cold" not in columns([{"B": 1}], {"L3": 32 * mib})
+
+
+def test_a_gpu_has_waves_and_the_form_for_it_needs_no_more() -> None:
+    found = machine_constants({"lanes": 16, "l3_kib": 1, "gpu_sms": 132, "gpu_l2_kib": 51200}, 1)
+    assert found == {"V": 32, "T": 1, "Q": 132, "L1": 50 * 2**20, "L2": 50 * 2**20, "L3": 50 * 2**20}
+    form = read_form("cuda")
+    assert form.constants <= found.keys()
+    assert form.constants - machine_constants({"lanes": 16}, 1).keys() == {"Q"}  # a processor is told so
+    assert [form.group_of(kind).name for kind in ("Conv", "Conv.nhwc", "Gemm", "Relu")] == [
+        "Conv",
+        "Conv",
+        "Gemm",
+        "other",
+    ]

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from edgeprof.backends import gpu
 from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.nets.build import model_bytes
 from edgeprof.nets.spec import net_spec
@@ -28,6 +29,7 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "backends/ort.py",
     resources.files("edgeprof") / "timing/guest.py",
     resources.files("edgeprof") / "backends/cuda.py",
+    resources.files("edgeprof") / "backends/nvml.py",
     resources.files("edgeprof") / "backends/ort_cuda.py",
 ]
 STOP = {"target_ci": 0.2, "min_runs": 3, "min_s": 0.005, "max_s": 0.05}
@@ -109,7 +111,7 @@ def test_device_files_import_nothing_of_edgeprof_but_each_other(path):
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             root = name.partition(".")[0]
-            assert root in sys.stdlib_module_names or root in ("numpy", "onnxruntime")
+            assert root in sys.stdlib_module_names or root in ("numpy", "onnxruntime", "pynvml")
 
 
 def test_old_pythons_compile_the_device_files(tmp_path):
@@ -135,18 +137,16 @@ def test_the_program_is_the_source_in_the_order_it_is_loaded():
 
 
 def test_what_the_driver_imports_goes_before_it():
-    parts = program("edgeprof.backends.ort_cuda", ("edgeprof.backends.cuda", DRIVER))
-    names = [name for name, _ in parts]
-    assert names[1:4] == ["edgeprof.backends.cuda", DRIVER, "edgeprof.backends.ort_cuda"]
+    names = [name for name, _ in program(gpu.DRIVER, gpu.NEEDS)]
+    assert names[1:-1] == [*gpu.NEEDS, "edgeprof.backends.ort_cuda"]
 
 
 def test_a_driver_finds_what_it_imports_where_edgeprof_is_not_installed(tmp_path):
     """As on a board: the worker's Python sees nothing of this checkout."""
     (tmp_path / "sitecustomize.py").write_text("")
     bare = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
-    needs = ("edgeprof.backends.cuda", DRIVER)
     with (
-        Worker("edgeprof.backends.ort_cuda", bare, needs=needs) as worker,
+        Worker(gpu.DRIVER, bare, needs=gpu.NEEDS) as worker,
         pytest.raises(BackendError) as caught,
     ):
         worker.ask({"do": "describe"}, 60)
