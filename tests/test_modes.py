@@ -81,13 +81,22 @@ def interrupted(board, tmp_path, number):
         return process.wait(timeout=60), process.stderr.read()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_puts_it_back(board, tmp_path, number):
+def test_a_signal_puts_it_back(board, tmp_path):
     before = state(board)
-    status, said = interrupted(board, tmp_path, number)
+    status, said = interrupted(board, tmp_path, signal.SIGTERM)
     assert status == 130, said
     assert state(board) == before
     assert Power(board).left() is None
+
+
+def test_a_closed_terminal_is_met_as_a_signal_to_end():
+    code = "import os, signal; from edgeprof import cli; cli.run = lambda words: os.kill(os.getpid(), {}); cli.main()"
+    for number in ("signal.SIGHUP", "signal.SIGTERM"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(number)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode != -signal.SIGHUP
+        assert "KeyboardInterrupt" in done.stderr  # which the real run() meets in order
 
 
 def test_a_kill_is_mended_by_the_doctor(board, tmp_path, capsys):
