@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -62,7 +63,7 @@ def fit(
     from edgeprof.fit.emit import check_language, law_text, selection_lines
     from edgeprof.fit.emit import emit as emitted
     from edgeprof.fit.examples import matching, usable
-    from edgeprof.fit.law import read_law, write_law
+    from edgeprof.fit.law import law_json, read_law, write_law
     from edgeprof.fit.network_law import first_networks
     from edgeprof.fit.quanta import evidence_of
     from edgeprof.fit.record_law import select_for, transfer_records
@@ -104,7 +105,7 @@ def fit(
     if json_:
         print_json(
             {
-                "law": best.law.model_dump(mode="json"),
+                "law": json.loads(law_json(best.law)),
                 "cv": asdict(best.cv) if best.cv else None,
                 "forms": [asdict(c) for c in selection.candidates],
                 "nested_mape_pct": selection.nested_mape_pct,
