@@ -39,7 +39,8 @@ POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 STEP = 6  # networks between two looks at what to measure next
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
-MACS_PER_S = 2e10  # a cautious guess, until something was measured
+MACS_PER_S = 2e10  # of a thread: a cautious guess, until something was measured
+PEAK_SHARE = 0.2  # of a GPU's datasheet: another
 GPU_FACTS = ("gpu", "gpu_sms", "gpu_l2_kib", "gpu_memory_mib", "gpu_compute_capability")  # that laws are told
 BUSY = 0.5  # load per core from which the machine counts as busy before a sweep
 
@@ -166,7 +167,10 @@ def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop, board: Board | No
     beside = CASE_S + (TELEMETRY_S if board and board.power and board.power.total else 0.0)
     total = 0.0
     for case in cases:
-        run_s = total_macs(case.net, case.batch) / MACS_PER_S / max(case.threads, 1) + 5e-5
+        rate = MACS_PER_S * max(case.threads, 1)
+        if board and board.gpu and board.peaks and board.peaks.fp32_gflops and case.backend == board.backend:
+            rate = PEAK_SHARE * board.peaks.fp32_gflops * 1e9 / 2
+        run_s = total_macs(case.net, case.batch) / rate + 5e-5
         total += beside + min(max(stop.min_s, stop.min_runs * run_s), stop.max_s) * 1.5 + 20 * run_s
     return total * rounds
 
@@ -364,7 +368,8 @@ def noticed(target: Target) -> tuple[str, ...]:
     if target.backend.simulated:
         return ()
     found = []
-    if (target.place.sense().load_1m or 0) > BUSY * target.threads:
+    cores = target.machine.get("physical_cores", target.threads)
+    if (target.place.sense().load_1m or 0) > BUSY * cores:
         found.append("busy")
     if target.spec and target.spec.kind == "jetson" and target.place.desktop():
         found.append("desktop")

@@ -7,10 +7,12 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from edgeprof.backends.base import Stop
 from edgeprof.boards.detect import Machine, detect_machine
 from edgeprof.boards.sensors.nvml import Gpu
+from edgeprof.boards.spec import read_board
 from edgeprof.errors import BackendError, BoardError
-from edgeprof.sweep import launched, open_target
+from edgeprof.sweep import estimate_s, launched, open_target
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep
 
@@ -103,3 +105,15 @@ def test_what_a_processor_does_not_have_is_refused() -> None:
             (work,) = expand(parse_sweep({"name": "s", "net": {"batch": 1, **knobs}}, "test"))
             with pytest.raises(BackendError, match=f"ort-cpu has no {what}"):
                 target.case(work)
+
+
+def test_a_gpu_is_guessed_by_its_datasheet_and_a_processor_beside_it_is_not() -> None:
+    (work,) = expand(
+        parse_sweep({"name": "s", "net": {"conv": 4, "depth": 80, "padding": "same", "batch": 4096}}, "t")
+    )
+    board = read_board("h100-sxm")
+    with open_target("cpu") as target:
+        case = target.case(work)
+    on_gpu = case.model_copy(update={"backend": "ort-cuda", "threads": 1})
+    slow, fast = (estimate_s([one], 1, Stop(), board) for one in (case, on_gpu))
+    assert fast < 20 < slow / 10

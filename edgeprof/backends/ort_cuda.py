@@ -192,9 +192,9 @@ class CudaSession(ort.Session):
     def profile(self, skip):
         """As on a processor; Refused where a node ran elsewhere than on the GPU."""
         kernels, spans = super().profile(skip)
-        elsewhere = sorted({kernel["provider"] for kernel in kernels} - {PROVIDER})
+        elsewhere = sorted({kernel["provider"] for kernel in kernels} - {PROVIDER, ""})
         if elsewhere:
-            names = ", ".join(k["name"] for k in kernels if k["provider"] != PROVIDER)
+            names = ", ".join(k["name"] for k in kernels if k["provider"] in elsewhere)
             text = "not all of the network ran on the GPU: %s ran by %s" % (names, ", ".join(elsewhere))
             raise Refused(text, "the CUDA provider has no kernel for it")
         return kernels, spans
