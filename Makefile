@@ -26,7 +26,7 @@ quickstart: .venv/with-cpu ## measure this machine, fit a law, predict a network
 	@echo "program       $(BIN)/edgeprof --help"
 
 test: .venv/with-dev ## run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-gpu: .venv-gpu/made ## run the tests that need an NVIDIA GPU, in an environment with onnxruntime-gpu
 	.venv-gpu/bin/python -m pytest -rs -m "gpu or tensorrt" tests/backends $(ARGS)
