@@ -67,7 +67,7 @@ def predict(
 
     Example: edgeprof predict --law law.json resnet18 --batch 4
 
-    Example: edgeprof predict --law law.json model.onnx --shape x=1x3x64x64
+    Example: edgeprof predict --law law.json model.onnx --shape image=4x3x16x16
 
     Example: edgeprof predict --law law.json --table layers.csv
     """

@@ -425,6 +425,8 @@ def test_every_example_of_a_verb_runs(
     for example in found:
         if "--table" in example:
             assert edgeprof(*shlex.split(TABLE_LAW))[0] == 0
+        if example.startswith("edgeprof predict") and re.search("resnet18|model.onnx", example):
+            shutil.copy(KERNELS, "law.json")
         if "--from" in example:
             assert edgeprof(*smaller("edgeprof sweep family --nets 12 --db board-b.db"))[0] == 0
             assert edgeprof("fit", "--db", "board-b.db", "--form", "kernels", "--out", "board-a.json")[0] == 0
