@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 from edgeprof.errors import SpecError
 
 DATABASE = b"SQLite format 3\x00"  # how such a file begins: https://sqlite.org/fileformat.html
+
+
+def check_target(path: Path) -> None:
+    """Find out before the work what :func:`write_whole` would find out after it.
+
+    :raises SpecError: ``path`` is a folder or a database, or in no folder that can be written to.
+    """
+    if path.is_dir():
+        raise _unwritten(path, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        return
+    end = path.resolve()
+    _spare(path, end)
+    if not end.parent.is_dir():
+        raise _unwritten(path, os.strerror(errno.ENOENT))
+    if not os.access(end.parent, os.W_OK):
+        raise _unwritten(path, os.strerror(errno.EACCES))
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -21,8 +40,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
             path.write_bytes(content)
             return
         end = path.resolve()
-        if _is_database(end):
-            raise SpecError(f"{path} is a database, which would be lost", "give another file")
+        _spare(path, end)
         part = end.with_name(end.name + ".part")
         try:
             part.write_bytes(content)
@@ -31,11 +49,15 @@ def write_whole(path: Path, data: bytes | str) -> None:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise SpecError(f"cannot write {path}: {error.strerror or error}", "give another file") from None
+        raise _unwritten(path, error.strerror or str(error)) from None
 
 
-def _is_database(path: Path) -> bool:
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(DATABASE)) == DATABASE
+def _unwritten(path: Path, why: str) -> SpecError:
+    return SpecError(f"cannot write {path}: {why}", "give another file")
+
+
+def _spare(path: Path, end: Path) -> None:
+    if end.exists():
+        with end.open("rb") as file:
+            if file.read(len(DATABASE)) == DATABASE:
+                raise SpecError(f"{path} is a database, which would be lost", "give another file")

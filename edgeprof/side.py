@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeprof.boards.spec import Estimator
-from edgeprof.errors import CompareError, EdgeprofError
+from edgeprof.errors import CompareError, EdgeprofError, SpecError
 from edgeprof.fit.examples import matching
 from edgeprof.fit.law import Law, Prediction, predict_many, read_law
 from edgeprof.store import Store
@@ -63,6 +63,8 @@ def read_side(text: str) -> Side:
     :raises StoreError: no such database. :raises CatalogueError: no such law. :raises SpecError: a law that is wrong.
     :raises FitError: a condition that is none, or that no case meets.
     """
+    if not text.strip(":"):
+        raise SpecError("a side has no name", "give FILE.db, FILE.db:KEY=VALUE or a law")
     file, where = _parts(text)
     path = Path(file or DEFAULT)
     if not where and _is_law(file, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeprof.errors import SpecError
-from edgeprof.files import write_whole
+from edgeprof.files import check_target, write_whole
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -56,3 +57,21 @@ def test_refusals(tmp_path: Path) -> None:
         with pytest.raises(SpecError, match="No space"):
             write_whole(Path("/dev/full"), "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    check_target(tmp_path / "law.json")
+    check_target(Path("/dev/null"))
+    assert not list(tmp_path.iterdir())
+    database = tmp_path / "m.db"
+    with sqlite3.connect(database) as db:
+        db.execute("CREATE TABLE t (x)")
+    for path, says in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "no" / "law.json", "No such file"),
+        (database, "is a database"),
+    ):
+        with pytest.raises(SpecError, match=says):
+            check_target(path)
+        with pytest.raises(SpecError, match=says):
+            write_whole(path, "x")

@@ -60,6 +60,7 @@ def fit(
 
     Example: edgeprof fit --from board-a.json --nets 10 --db board-b.db --out board-b.json
     """
+    from edgeprof.files import check_target
     from edgeprof.fit.emit import check_language, law_text, selection_lines
     from edgeprof.fit.emit import emit as emitted
     from edgeprof.fit.examples import matching, usable
@@ -78,6 +79,11 @@ def fit(
         raise SpecError("the form is that of the law given with --from", "leave out --form")
     if table is not None and steps is not None:
         raise SpecError("--steps draws what a sweep measured, not a table", "leave one of them out")
+    if table is None and (batch is not None or target != "latency_ms"):
+        raise SpecError("--batch and --target are of a table", "add --table FILE.csv, or leave them out")
+    for path in (out, steps):
+        if path is not None:
+            check_target(path)
     name = out.stem if out else (table or db).name.partition(".")[0]
     with working("fitting"):
         if table is not None:
