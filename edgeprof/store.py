@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -85,7 +86,9 @@ class Store:
         self.path = path
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         if not create and not path.is_file():
-            raise StoreError(f"no database {path}", f"measure one first: edgeprof sweep --db {path}")
+            raise StoreError(
+                f"no database {path}", f"measure one first: edgeprof sweep --db {shlex.quote(str(path))}"
+            )
         with _clear_errors(path):
             self._db = self._connected(create)
             try:

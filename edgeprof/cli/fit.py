@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -130,6 +131,6 @@ def fit(
     if out is None:
         say("the law is not kept: give it a file with --out law.json")
     else:
-        network = f"--table {table}" if table else "--conv 2 --depth 20 --batch 32"
-        print(f"  {out} written\n  try: edgeprof predict --law {out} {network}")
+        network = f"--table {shlex.quote(str(table))}" if table else "--conv 2 --depth 20 --batch 32"
+        print(f"  {out} written\n  try: edgeprof predict --law {shlex.quote(str(out))} {network}")
     return 0

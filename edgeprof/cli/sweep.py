@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -127,7 +128,9 @@ def sweep(
     sweeps = [read_sweep(name).override(knobs).resampled(nets, seed) for name in names or ["quick"]]
     stop = Stop(target_ci=o.percent(target_ci))
     budget_s = o.seconds(budget) if budget is not None else None
-    long = LongRun(o.seconds(sustained) if sustained else None, rate) if sustained or rate else None
+    soak_s = o.seconds(soak) if soak is not None else None
+    sustained_s = o.seconds(sustained) if sustained is not None else None
+    long = LongRun(sustained_s, rate) if sustained_s or rate else None
     with open_target(board, backend, place=o.place(host, host_python)) as target:
         if filling:
             from edgeprof.largest import fill_memory
@@ -166,7 +169,7 @@ def sweep(
                     stop=stop,
                     budget_s=budget_s,
                     fresh=fresh,
-                    soak_s=o.seconds(soak) if soak else None,
+                    soak_s=soak_s,
                     long=long,
                     tiles=tiles,
                     watch=watch,
@@ -199,5 +202,5 @@ def sweep(
         )
         if result.stopped:
             print("the budget is spent: the same command with more goes on")
-        print(f"try: edgeprof fit --db {db} --out law.json")
+        print(f"try: edgeprof fit --db {shlex.quote(str(db))} --out law.json")
     return 1 if result.failed else 0

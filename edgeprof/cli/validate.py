@@ -46,7 +46,7 @@ def validate(
             ("power mode", found_law.machine.get("power_mode", target.power_mode), target.power_mode),
             ("clocks", found_law.machine.get("clocks", "free"), target.clocks or "free"),
         ):
-            if fitted != here:
+            if fitted and fitted != here:
                 say(
                     f"warning: the law is of {what} {fitted}, and this is {here}: the scores tell how far it carries"
                 )

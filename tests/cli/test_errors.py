@@ -53,6 +53,8 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         ("sweep --nets -1", "Invalid value for '--nets'"),
         ("sweep --nets 1000000", "Invalid value for '--nets'"),
         ("sweep --budget ''", "'' is no duration"),
+        ("sweep --dry-run --soak x", "'x' is no duration"),
+        ("sweep --sustained ''", "'' is no duration"),
         ("sweep --clocks ''", "--clocks '' is not known"),
         ("sweep --power-mode ''", "'' has an empty name"),
         ("sweep --host ''", "--host names no board"),

@@ -199,3 +199,13 @@ def meets(pid: int, number: int) -> bool:
     """True once a process has a handler of its own for a signal."""
     caught = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def test_what_to_try_next_can_be_pasted(edgeprof: Callable[..., Any], here: Path) -> None:
+    _, out, _ = edgeprof(
+        "sweep", "quick", "--nets", "8", "--backend", "simulated:gtx960-theano", "--db", "my é.db"
+    )
+    assert "try: edgeprof fit --db 'my é.db' --out law.json" in out
+    assert (
+        "edgeprof predict --law 'a law.json'" in edgeprof("fit", "--db", "my é.db", "--out", "a law.json")[1]
+    )

@@ -259,10 +259,11 @@ def _trimmed(text: str) -> str:
 def accuracy(cv: Scores) -> list[str]:
     """The cross-validated scores."""
     w = cv.within_10_pct
-    lines = [
-        f"  held out   MAPE {cv.mape_pct:.1f} %, median {cv.mdape_pct:.1f} %, {w.pct:.0f} %"
-        f" [{w.low_pct:.0f}, {w.high_pct:.0f}] within ±10 %, bias {cv.bias_pct:+.1f} %"
-    ]
+    lines = _hanging(
+        "  held out   ",
+        f"MAPE {cv.mape_pct:.1f} %, median {cv.mdape_pct:.1f} %, {w.pct:.0f} %"
+        f" [{w.low_pct:.0f}, {w.high_pct:.0f}] within ±10 %, bias {cv.bias_pct:+.1f} %",
+    )
     known = []
     if cv.covered_pct is not None:
         known.append(f"the interval covers {cv.covered_pct:.0f} % at {100 * cv.level:.0f} %")

@@ -113,6 +113,8 @@ def test_no_line_is_over_80_columns(error: float | None, share: float) -> None:
     assert [line for line in text.splitlines() if len(line) > 80] == []
     assert "held out   MAPE" in text
     assert "the interval covers 100 % at 90 %" in text
+    far = [Row("n", 16, 10, 20 + i, 9, 11, 1.5, 9.9) for i in range(20)]
+    assert [line for line in law_text(law, score(far, 0.9)).splitlines() if len(line) > 80] == []
 
 
 def test_notes_are_told() -> None:
