@@ -63,6 +63,7 @@ def profile(
     Example: edgeprof profile model.onnx --batch 1 --deadline 33 --require 'latency_ms<33'
     """
     from edgeprof.backends.base import Stop
+    from edgeprof.files import check_target
     from edgeprof.nets.model import parse_shape
     from edgeprof.profile import QUANTITIES, TAILS, find_network, profile_model
     from edgeprof.requirements import check_names, judge, parse_requirement
@@ -72,6 +73,8 @@ def profile(
     check_names(wanted, QUANTITIES)
     if any(one.name == "missed_pct" for one in wanted) and deadline is None:
         raise SpecError("missed_pct needs a deadline", "give one in ms: --deadline 33")
+    if trace is not None:
+        check_target(trace)
     net, size = find_network(model, batch, dict(parse_shape(text) for text in shape or ()))
     with open_target(board, backend, place=o.place(host, host_python)) as target:
         say(f"{target.machine_title} · {target.runtime} · {net.label()}, batch {size}, {rounds} rounds")

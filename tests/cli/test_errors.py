@@ -65,6 +65,7 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         ("query --law gtx960-theano --max-memory 0", "--max-memory 0"),
         ("sweep /", "/ is a folder, no file"),
         ("fit --seed -1 --nets 3", "Invalid value for '--seed'"),
+        ("profile lenet5 --trace no/such/trace.json", "cannot write no/such/trace.json: No such file"),
         ("fit --out /", "cannot write /: Is a directory"),
         ("fit --out no/such/law.json", "cannot write no/such/law.json: No such file"),
         ("fit --steps no/such/steps.svg", "cannot write no/such/steps.svg"),
