@@ -48,7 +48,12 @@ def fill_memory(
     sweeps: Sequence[SweepSpec], target: Target, say: Callable[[str], None] = lambda text: None
 ) -> list[SweepSpec]:
     """The networks of ``sweeps``, each with the largest batch that fits on ``target``. One of which not even a tile
-    fits stays, with that batch, so that the sweep tells why."""
+    fits stays, with that batch, so that the sweep tells why.
+
+    :raises SpecError: a simulated board, which has no memory to fill.
+    """
+    if target.backend.simulated:
+        raise SpecError("a simulated board has no memory to fill", "give --batch a number")
     works = dict.fromkeys(work for sweep in sweeps for work in expand(sweep.override({"batch": (1,)})))
     named = any(sweep.names("launch") for sweep in sweeps)
     found = []

@@ -100,7 +100,7 @@ class Store:
                 raise
 
     def _connected(self, create: bool) -> sqlite3.Connection:
-        target = str(self.path) if create else f"file:{_quoted(self.path)}?mode=rw"
+        target = str(self.path.absolute()) if create else f"file:{_quoted(self.path)}?mode=rw"
         db = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, uri=not create)
         try:
             db.execute("PRAGMA schema_version").fetchone()

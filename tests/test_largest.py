@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from edgeprof.backends.base import Stop
-from edgeprof.errors import BackendError, OutOfMemory
+from edgeprof.errors import BackendError, OutOfMemory, SpecError
 from edgeprof.largest import Largest, fill_memory, largest
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.expand import expand
@@ -100,3 +100,5 @@ def test_a_simulated_board_has_no_memory() -> None:
         (work,) = expand(parse_sweep({"name": "s", "net": {"batch": 1}}, "test"))
         with pytest.raises(BackendError, match="no memory to fill"):
             target.backend.try_out(target.case(work))
+        with pytest.raises(SpecError, match="no memory to fill"):
+            fill_memory([SWEEP], target)

@@ -546,3 +546,11 @@ def test_a_failure_does_not_supersede_a_success(store):
     (kept,) = store.measurements()
     assert kept.rounds_ms == (1.0,)
     assert rows(store.path, "SELECT status, superseded FROM rounds ORDER BY id") == [("ok", 0), ("failed", 1)]
+
+
+def test_a_name_that_means_memory_to_sqlite_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Store(Path(":memory:"), create=True).close()
+    assert (tmp_path / ":memory:").stat().st_size > 0

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgeprof.profile import Profile, ProfiledKernel
     from edgeprof.requirements import Quantity, Verdict
 
+ABOVE = 1.05  # of the roofline: more needs a word
+
 
 def profile(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a network of the zoo.")],
@@ -233,6 +235,8 @@ def _show_kernels(found: Profile, top: int) -> None:
     share = (found.measurement.unattributed_ms or 0.0) / found.latency_ms
     print(_total(rest, share, digits, "not attributed to a kernel"))
     print(_total(latency, 1.0, digits, "latency"))
+    if any((k.of_roof(found.roofline) or 0) > ABOVE for k in shown):
+        print("  over 100 %: its bytes come from caches, or the peaks were taken beside other load")
     line = "  by kind:"
     for kind, _, ms in found.by_kind():
         part = f" {kind} {100 * ms / found.latency_ms:.1f} %,"
