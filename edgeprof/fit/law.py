@@ -126,7 +126,9 @@ class Law(BaseModel):
     @classmethod
     def _ranges(cls, domain: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
         for knob, seen in domain.items():
-            if knob != "padding" and not (len(seen) == 2 and all(type(v) in (int, float) for v in seen)):
+            if knob == "padding":
+                continue
+            if len(seen) != 2 or not all(type(v) in (int, float) and abs(v) < 1e18 for v in seen):
                 raise ValueError(f"{knob}: the least and the greatest value seen, not {shown(seen)}")
         return domain
 

@@ -258,6 +258,7 @@ def test_a_name_that_is_not_there() -> None:
         (json.dumps({**FILE, "conformal": [[1, math.nan]]}), "law.json: conformal.0"),
         (json.dumps({**FILE, "domain": {"depth": []}}), "law.json: domain: depth"),
         (json.dumps({**FILE, "domain": {"depth": ["a", "b"]}}), "law.json: domain: depth"),
+        (json.dumps({**FILE, "domain": {"depth": [math.inf, 5]}}), "law.json: domain: depth"),
         (json.dumps({**FILE, "rules": {"operators": {"Conv": {}}}}), "a kernel rule is wrong"),
         (
             json.dumps({**FILE, "rules": {"operators": {"Conv": {"kind": "a", "seen": math.inf}}}}),

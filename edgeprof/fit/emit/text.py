@@ -326,17 +326,20 @@ def _own_rules(law: Law) -> list[str]:
 
 
 def notes(law: Law) -> list[str]:
-    """What the data did not tell."""
+    """What the data did not tell; groups of which the same is to be said share a line."""
     form = law.as_form
     allowed = (*form.variables, *form.definitions)
-    found = []
+    groups: dict[str, list[str]] = {}
     for group in law.groups:
         if group.note:
-            found.append(f"{group.name}: {group.note}")
-        for term in group.terms:
-            if term.note and (law.scope == "net" or term.note.startswith("the data cannot")):
-                found.append(f"{group.name}, {as_text(parse(term.text, allowed))}: {term.note}")
-    return found
+            groups.setdefault(group.note, []).append(group.name)
+    terms = [
+        f"{group.name}, {as_text(parse(term.text, allowed))}: {term.note}"
+        for group in law.groups
+        for term in group.terms
+        if term.note and (law.scope == "net" or term.note.startswith("the data cannot"))
+    ]
+    return [*terms, *(f"{'; '.join(names)}: {note}" for note, names in groups.items())]
 
 
 def _hanging(head: str, text: str) -> list[str]:

@@ -120,14 +120,16 @@ def test_no_line_is_over_80_columns(error: float | None, share: float) -> None:
 def test_notes_are_told() -> None:
     data = json.loads(law_json(STUDY))
     data["groups"][3]["terms"][0]["note"] = "the data cannot tell it from D·Σₙ₌₂..C (t − 4(n − 1))²"
-    data["groups"][0]["note"] = "no such kernel was measured"
+    for index in (0, 1):
+        data["groups"][index]["note"] = "no such kernel was measured"
     law = Law(**data)
+    both = f"Dot22; {law.groups[1].name}: no such kernel was measured"
     assert notes(law) == [
-        "Dot22: no such kernel was measured",
         "Pool, D·Σₙ₌₂..C (t − 4(n − 1))²: the data cannot tell it from D·Σₙ₌₂..C (t − 4(n − 1))²",
+        both,
     ]
     text = law_text(law)
-    assert "  note       Dot22: no such kernel was measured" in text
+    assert f"  note       {both}" in text
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
