@@ -139,7 +139,7 @@ def first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     alternatives = ("function-", "literal[", "tuple[", "constrained-")  # pydantic's, of a union
     where = ".".join(
-        str(part)
+        short(str(part))
         for part in problem["loc"]
         if part not in ("int", "str", "Range") and not str(part).startswith(alternatives)
     )
@@ -159,6 +159,11 @@ def shown(value: Any) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables in tables
         return f"this {type(value).__name__}"
+    return short(text)
+
+
+def short(text: str) -> str:
+    """At most 80 letters of a stranger's text."""
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
