@@ -24,7 +24,7 @@ conv = 0
 batch = 2
 threads = 1
 [vary]
-fc = [0, 1, 2, 3, 4, 5, 6, 7]
+fc = [1, 2, 3, 4, 5, 6, 7, 8]
 neurons = [{neurons}]
 """
 FC_CHOICES = 8

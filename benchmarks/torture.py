@@ -11,6 +11,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks.kills import kill_again_and_again
@@ -24,7 +25,8 @@ def kills(count: int, seed: int) -> bool:
         try:
             found = kill_again_and_again(Path(name), count, seed)
         except AssertionError as error:
-            print(f"kills: something was lost, repeated or left behind: {error!r}")
+            (*_, where) = traceback.extract_tb(error.__traceback__)
+            print(f"kills: something was lost, repeated or left behind: {where.line}: {error}")
             return False
     print(
         f"kills: {count} of a sweep of {found.cases} cases, {found.in_the_middle} before its end; all {found.rounds}"
