@@ -235,8 +235,6 @@ def _show_kernels(found: Profile, top: int) -> None:
     share = (found.measurement.unattributed_ms or 0.0) / found.latency_ms
     print(_total(rest, share, digits, "not attributed to a kernel"))
     print(_total(latency, 1.0, digits, "latency"))
-    if any((k.of_roof(found.roofline) or 0) > ABOVE for k in shown):
-        print("  over 100 %: its bytes come from caches, or the peaks were taken beside other load")
     line = "  by kind:"
     for kind, _, ms in found.by_kind():
         part = f" {kind} {100 * ms / found.latency_ms:.1f} %,"
@@ -244,6 +242,8 @@ def _show_kernels(found: Profile, top: int) -> None:
             break
         line += part
     print(line.rstrip(","))
+    if any((k.of_roof(found.roofline) or 0) > ABOVE for k in shown):
+        print("  over 100 %: bytes came from a cache, or the peaks were taken beside load")
 
 
 def _line(k: ProfiledKernel, ms: float, digits: int, found: Profile) -> str:
