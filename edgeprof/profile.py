@@ -64,6 +64,18 @@ class ProfiledKernel:
         known = roofline and self.kernel.ms > 0 and (self.work.macs or self.work.bytes)
         return roofline.ms(self.work.macs, self.work.bytes) / self.kernel.ms if roofline and known else None
 
+    def figures(self, roofline: Roofline | None) -> dict[str, float | None]:
+        """Its time and work by name, as files have them."""
+        return {
+            "ms": self.kernel.ms,
+            "share": self.kernel.share,
+            "macs": self.work.macs,
+            "bytes": self.work.bytes,
+            "gflops": self.gflops,
+            "gbps": self.gbps,
+            "of_roofline": self.of_roof(roofline),
+        }
+
 
 @dataclass(frozen=True)
 class Deadline:

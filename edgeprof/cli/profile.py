@@ -139,13 +139,7 @@ def _document(
                 "kind": k.kernel.kind,
                 "name": k.kernel.name,
                 "operators": [{"name": name, "op_type": op_type} for name, op_type in k.operators],
-                "ms": k.kernel.ms,
-                "share": k.kernel.share,
-                "macs": k.work.macs,
-                "bytes": k.work.bytes,
-                "gflops": k.gflops,
-                "gbps": k.gbps,
-                "of_roofline": k.of_roof(roof),
+                **k.figures(roof),
                 "bound": roof.bound(k.work.macs, k.work.bytes) if roof and k.work.bytes else None,
             }
             for k in found.kernels

@@ -169,10 +169,11 @@ def _transferred(examples: Sequence[Example], prior: Law, seed: int, errors: boo
 def _near(group: LawGroup, table: Table, owners: NDArray[np.int64] | None, seed: int) -> _Near:
     """A group near the prior's. :param owners: the network of each example, where errors are asked for."""
     known = np.array([t.coefficient for t in group.terms])
-    if not (table.x @ known > 0).any() or len(table.y) < 2:
-        if not (table.x @ known > 0).any():
-            return _Near(known, 1.0)
-        scale = float(np.median(table.y / np.maximum(table.x @ known, 1e-12)))
+    prior_ms = table.x @ known
+    if not (prior_ms > 0).any():
+        return _Near(known, 1.0)
+    if len(table.y) < 2:
+        scale = float(np.median(table.y / np.maximum(prior_ms, 1e-12)))
         return _Near(scale * known, scale)
     typical = table.x.sum(axis=0) / np.maximum((table.x > 0).sum(axis=0), 1)
     found = fit_shrunk(table.x, table.y, known, typical, STRENGTHS, seed)

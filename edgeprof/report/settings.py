@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from edgeprof.report.figure import Series
 from edgeprof.report.grids import Grid, grids_of
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Measurement
@@ -43,6 +44,15 @@ class Setting:
     def case(self) -> Case:
         """A case of this setting."""
         return self.measurements[0].case
+
+    def points(self, rows: Sequence[tuple[float, float, Measurement]]) -> Series:
+        """A series of this name with a point for each (x, y, measurement)."""
+        return Series(
+            name=self.label,
+            x=tuple(x for x, *_ in rows),
+            y=tuple(y for _, y, _ in rows),
+            notes=tuple(m.case.label() for *_, m in rows),
+        )
 
 
 def settings_of(measurements: Iterable[Measurement]) -> tuple[Setting, ...]:

@@ -67,13 +67,7 @@ def _run(found: Profile) -> Iterator[dict[str, Any]]:
             "kind": k.kernel.kind,
             "nodes": [name for name, _ in k.operators],
             "operators": [op_type for _, op_type in k.operators],
-            "ms": k.kernel.ms,
-            "share": k.kernel.share,
-            "macs": k.work.macs,
-            "bytes": k.work.bytes,
-            "gflops": k.gflops,
-            "gbps": k.gbps,
-            "of_roofline": k.of_roof(found.roofline),
+            **k.figures(found.roofline),
         }
         yield _complete(k.kernel.name, k.kernel.kind, RUN, 2, at, lasts, details)
         at += lasts

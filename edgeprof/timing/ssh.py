@@ -249,27 +249,17 @@ class Host:
             yield Path(name)
 
 
-class _Files:
-    """The sensors of a board that are files, as a source of readings."""
+class _Files(Sysfs):
+    """The same files of a board at the other end of the line."""
 
-    name = Sysfs.name
-    gives = Sysfs.gives
     interval_s = 0.2
 
     def __init__(self, host: Host) -> None:
+        super().__init__()
         self._host = host
 
     def read(self) -> Reading | None:
         return self._host.reading()
-
-    def wake(self) -> None:
-        pass
-
-    def rest(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def guest_parts() -> list[tuple[str, str]]:

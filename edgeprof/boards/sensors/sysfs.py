@@ -60,7 +60,7 @@ class Sysfs:
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
 
-    def read(self) -> Reading:
+    def read(self) -> Reading | None:
         return read_sysfs(self._root)
 
     def wake(self) -> None:

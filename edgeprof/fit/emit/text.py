@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 
 from edgeprof.fit.expressions import as_text, parse
 from edgeprof.fit.forms import CONSTANTS, NET_VARIABLES
@@ -344,10 +345,11 @@ def notes(law: Law) -> list[str]:
 
 def _hanging(head: str, text: str) -> list[str]:
     """``text`` broken at blanks to 80 columns, under a hanging ``head``."""
-    lines, line = [], head
-    for word in text.split(" "):
-        if len(line) + len(word) + 1 > WIDTH and line.strip() and line != head:
-            lines.append(line)
-            line = " " * len(head)
-        line += word if line == head or not line.strip() else f" {word}"
-    return [*lines, line]
+    return wrap(
+        text,
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgeprof import advice
-from edgeprof.report.figure import Axis, Figure, Guide, Series, Table, amounts_axis, log_axis, shown
+from edgeprof.report.figure import Axis, Figure, Guide, Table, amounts_axis, log_axis, shown
 from edgeprof.report.settings import Setting
 from edgeprof.timing.measurement import Measurement
 
@@ -131,14 +131,7 @@ def _against_latency(
     for setting in settings:
         rows = [(m.latency_ms or 0.0, v, m) for m in setting.measurements if (v := value(m)) is not None]
         if rows:
-            series.append(
-                Series(
-                    name=setting.label,
-                    x=tuple(ms for ms, *_ in rows),
-                    y=tuple(v for _, v, _ in rows),
-                    notes=tuple(m.case.label() for *_, m in rows),
-                )
-            )
+            series.append(setting.points(rows))
     if not series:
         return None
     values = [v for s in series for v in s.y]

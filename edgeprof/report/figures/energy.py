@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edgeprof.report.figure import Figure, Series, amounts_axis, log_axis
+from edgeprof.report.figure import Figure, amounts_axis, log_axis
 from edgeprof.report.figures.speed import macs_per_tile
 from edgeprof.report.settings import Setting
 from edgeprof.timing.measurement import Measurement
@@ -55,14 +55,7 @@ def _sensed(
         ]
         rows = sorted((row for row in rows if row[0] > 0), key=lambda row: row[0])
         if rows:
-            series.append(
-                Series(
-                    name=setting.label,
-                    x=tuple(x for x, *_ in rows),
-                    y=tuple(y for _, y, _ in rows),
-                    notes=tuple(m.case.label() for *_, m in rows),
-                )
-            )
+            series.append(setting.points(rows))
     if not series:
         return None
     return Figure(
