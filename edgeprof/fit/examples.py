@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeprof.errors import FitError
 from edgeprof.fit.rules import Observed, alike, leader, tensor_dims
 from edgeprof.nets.fusion import Fused, fused
-from edgeprof.nets.network import net_operators, rebuildable
+from edgeprof.nets.network import net_key, net_operators, rebuildable
 from edgeprof.nets.operators import Operator
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelMeasurement, Measurement
@@ -136,6 +136,22 @@ def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[
         if not left:
             raise FitError(f"no measurement has {condition}", f"{key} is one of: {', '.join(values)}")
     return left
+
+
+def origin_of(examples: Sequence[Example]) -> dict[str, Any]:
+    """Fields of a law: what its examples were measured on and with, and which networks they are."""
+    case, nets = examples[0].measurement.case, {e.measurement.case.net for e in examples}
+    return {
+        "board": case.board,
+        "backend": case.backend,
+        "runtime": case.runtime,
+        "threads": case.threads,
+        "precision": case.precision,
+        "launch": case.launch,
+        "simulated": any(e.measurement.simulated for e in examples),
+        "networks": len(nets),
+        "seen": tuple(sorted({net_key(net) for net in nets})),
+    }
 
 
 def machine_of(examples: Sequence[Example]) -> dict[str, Any]:

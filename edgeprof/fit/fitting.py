@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.examples import Example, clean, machine_of, noise_pct, owners_of, usable
+from edgeprof.fit.examples import Example, clean, machine_of, noise_pct, origin_of, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import NET_VARIABLES, Form
@@ -25,7 +25,6 @@ from edgeprof.fit.rules import KernelRules, learn
 from edgeprof.fit.tables import Table, net_row, tables_of, totals_table
 from edgeprof.fit.uncertainty import RESAMPLES, with_errors
 from edgeprof.fit.validate import Row, Scores, judge, score
-from edgeprof.nets.network import net_key
 from edgeprof.timing.measurement import Measurement
 
 FOLDS = 10
@@ -123,7 +122,6 @@ def _assemble(
 ) -> Law:
     """The law fitted on the examples ``use``, without errors and scores."""
     chosen = [examples[i] for i in use]
-    case = chosen[0].measurement.case
     rules = learn(e.observed for e in chosen if e.kernels) if form.scope == "kernel" else KernelRules({}, {})
     coefficients: dict[str, NDArray[np.float64]] = {}
     shares: dict[str, float] = {}
@@ -148,13 +146,7 @@ def _assemble(
         )
     law = Law(
         name=form.name,
-        board=case.board,
-        backend=case.backend,
-        runtime=case.runtime,
-        threads=case.threads,
-        precision=case.precision,
-        launch=case.launch,
-        simulated=any(e.measurement.simulated for e in chosen),
+        **origin_of(chosen),
         form=form.name,
         scope=form.scope,
         unit=form.unit,
@@ -167,8 +159,6 @@ def _assemble(
         },
         constants=dict(constants),
         domain=domain_of([(e.measurement.case.net, e.measurement.case.batch) for e in chosen]),
-        networks=len({e.measurement.case.net for e in chosen}),
-        seen=tuple(sorted({net_key(e.measurement.case.net) for e in chosen})),
         warnings=("unpriced",) if _unpriced(chosen, form) else (),
     )
     overhead = totals[start:] if totals is not None else _overhead(chosen, form, law)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.examples import Example, machine_of, noise_pct, owners_of, usable
+from edgeprof.fit.examples import Example, machine_of, noise_pct, origin_of, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_intervals
@@ -141,14 +141,8 @@ def _transferred(examples: Sequence[Example], prior: Law, seed: int, errors: boo
     law = Law(
         name=prior.form,
         about=prior.about,
-        board=case.board,
+        **origin_of(examples),
         machine=machine,
-        backend=case.backend,
-        runtime=case.runtime,
-        threads=case.threads,
-        precision=case.precision,
-        launch=case.launch,
-        simulated=any(e.measurement.simulated for e in examples),
         form=prior.form,
         scope="kernel",
         unit=prior.unit,
@@ -159,8 +153,6 @@ def _transferred(examples: Sequence[Example], prior: Law, seed: int, errors: boo
         constants=constants,
         domain=_domain(examples, prior),
         family=prior.family,
-        networks=len({e.measurement.case.net for e in examples}),
-        seen=tuple(sorted({net_key(e.measurement.case.net) for e in examples})),
         prior={"law": prior.name, "board": prior.board, "scale": common},
     )
     return law
