@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -55,9 +57,15 @@ def say(text: str) -> None:
 
 
 def warn(codes: Iterable[str]) -> None:
-    """Each kind of warning once, with its remedy."""
+    """Each kind of warning once, with its remedy: a line each, broken at blanks on a terminal."""
     for line in advice.summary(codes):
-        say(f"warning: {line}")
+        text = f"warning: {line}"
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            text = fill(
+                text, width, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False
+            )
+        say(text)
 
 
 @contextmanager
