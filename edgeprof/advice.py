@@ -37,7 +37,7 @@ ADVICE: Mapping[str, Advice] = {
     ),
     "busy": Advice(
         "other programs kept the processor busy before the sweep began",
-        "stop them, or pin edgeprof: taskset -c 0,1 edgeprof …",
+        "stop other programs, or pin edgeprof: taskset -c 0,1 edgeprof …",
     ),
     "desktop": Advice(
         "a desktop runs on the board: it takes memory, and the GPU whenever it draws",
@@ -56,7 +56,7 @@ ADVICE: Mapping[str, Advice] = {
     ),
     "switched": Advice(
         "other programs took the processor away from a network again and again while it was sampled",
-        "stop them, or keep them off its processor: taskset -c 1 edgeprof …",
+        "stop other programs, or keep them off its processor: taskset -c 1 edgeprof …",
     ),
     "faulted": Advice(
         "a network waited for memory pages (page faults) while it was sampled, after its warm-up",

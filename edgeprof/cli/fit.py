@@ -40,9 +40,9 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of that shuffle.")] = 0,
     launch: Annotated[
-        Literal["blocking", "async", "graph"],
-        typer.Option(help="The launch mode that the law is of, where there are several."),
-    ] = "blocking",
+        Literal["blocking", "async", "graph"] | None,
+        typer.Option(help="The launch mode that the law is of (blocking, where there are several)."),
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Only cases (rows) with KEY=VALUE, such as threads=1; may be repeated."),

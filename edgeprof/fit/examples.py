@@ -96,20 +96,25 @@ def clean(examples: Sequence[Example]) -> list[bool]:
     return found if 2 * sum(found) >= len(found) else [True] * len(found)
 
 
-def usable(measurements: Sequence[Measurement], launch: str = "blocking") -> list[Example]:
+def usable(measurements: Sequence[Measurement], launch: str | None = None) -> list[Example]:
     """Measurements that a law can be fitted on: measured, of a network whose operators can be told, of one launch mode
-    where there are several, and of one board, machine, backend, runtime, precision and number of threads.
+    (``launch``; None: blocking where there are several), and of one board, machine, backend, runtime, precision and
+    number of threads.
 
-    :raises FitError: nothing measured, or several boards or settings in one.
+    :raises FitError: nothing measured, or nothing of that launch mode; or several boards or settings in one.
     """
     good = [m for m in measurements if m.latency_ms is not None and rebuildable(m.case.net)]
     if not good:
         raise FitError(
             "the database has no measurement to fit", "measure some networks first: edgeprof sweep"
         )
-    launches = {m.case.launch for m in good}
-    if len(launches) > 1:
-        good = [m for m in good if m.case.launch == launch]
+    launches = sorted({m.case.launch for m in good})
+    wanted = launch or (launches[0] if len(launches) == 1 else "blocking")
+    if wanted not in launches:
+        raise FitError(
+            f"nothing was measured with launch mode {wanted}", f"there is --launch {' and '.join(launches)}"
+        )
+    good = [m for m in good if m.case.launch == wanted]
     for what in SETTING:
         values = sorted({str(getattr(m.case, what)) for m in good})
         if len(values) > 1:

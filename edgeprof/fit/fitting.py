@@ -45,7 +45,7 @@ def fit_law(
     *,
     name: str = "law",
     sweeps: Sequence[Mapping[str, Any]] = (),
-    launch: str = "blocking",
+    launch: str | None = None,
     date: str = "",
     cross_validate: bool = True,
     seed: int = 0,

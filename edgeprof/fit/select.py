@@ -67,7 +67,10 @@ def select(measurements: Sequence[Measurement], form: str, seed: int = 0, **sett
         raise trouble or FitError("there is no form to fit", "edgeprof list forms")
     chosen = simplest(fits)
     several = len(chosen.candidates) > 1
-    nested = _nested(measurements, [read_form(name) for name in names], seed) if several else None
+    nested = None
+    if several:
+        used = [e.measurement for e in usable(measurements, settings.get("launch"))]
+        nested = _nested(used, [read_form(name) for name in names], seed)
     return replace(chosen, nested_mape_pct=nested)
 
 

@@ -55,7 +55,7 @@ def transfer_law(
     prior: Law,
     *,
     name: str = "law",
-    launch: str = "blocking",
+    launch: str | None = None,
     date: str = "",
     seed: int = 0,
 ) -> Fit:

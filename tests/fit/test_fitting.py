@@ -349,7 +349,10 @@ def test_one_launch_mode_is_chosen(study: list[Measurement]) -> None:
     other = [dataclasses.replace(m, case=m.case.model_copy(update={"launch": "async"})) for m in study[:5]]
     assert {e.measurement.case.launch for e in usable([*study, *other])} == {"blocking"}
     assert len(usable([*study, *other], "async")) == 5
-    assert len(usable(other, "blocking")) == 5  # the only one there is
+    assert len(usable(other)) == 5  # the only one there is
+    with pytest.raises(FitError, match="launch mode graph") as caught:
+        usable([*study, *other], "graph")
+    assert caught.value.hint == "there is --launch async and blocking"
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def test_a_hopeless_sample_is_given_up_soon() -> None:
     start = time.monotonic()
     with pytest.raises(SpecError, match="only 0 of 1000 networks could be drawn"):
         expanded(sample={"nets": 1000, "conv": "65..80", "depth": "5..80"})
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 120
 
 
 def test_a_workload_takes_its_knobs_from_one_table() -> None:

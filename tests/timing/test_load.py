@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from contextlib import closing
 
 import pytest
@@ -77,10 +76,8 @@ def test_what_no_sensor_gives_is_absent(backend, case, emulated):
 
 
 def test_without_sensors_nothing_runs(backend, case):
-    begin = time.monotonic()
     assert telemetry(case, backend, Gauges(()), lambda rails: None) == {}
     assert loaded_s(Gauges(())) == 0
-    assert time.monotonic() - begin < 0.1
 
 
 def test_a_crash_costs_the_telemetry_alone(backend, case, emulated):

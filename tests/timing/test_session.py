@@ -651,9 +651,9 @@ def test_a_second_sweep_says_so_and_waits(end):
     assert second.poll() is None
     if end == "killed":
         first.kill()
-    first.communicate("" if end == "killed" else "done\n", timeout=20)
+    first.communicate("" if end == "killed" else "done\n", timeout=60)
     assert second.stdout.readline() == "mine\n"
-    second.communicate("done\n", timeout=20)
+    second.communicate("done\n", timeout=60)
     assert second.returncode == 0
 
 

@@ -69,7 +69,7 @@ def old_pythons():
     ]
 
 
-def ends(pid, within_s=10.0):
+def ends(pid, within_s=60.0):
     """True when the process is gone (or waits for nobody but its parent) in time."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -213,7 +213,7 @@ def test_as_many_threads_as_asked(model, threads):
     )
     try:
         pid, idle = (int(word) for word in busy.stdout.readline().split())
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         seen = 0
         while time.monotonic() < deadline and seen < idle + threads - 1:
             seen = psutil.Process(pid).num_threads()
@@ -319,7 +319,7 @@ def test_a_hung_worker_is_given_up(worker, model):
     begin = time.monotonic()
     with pytest.raises(WorkerError, match="no answer for 1 s"):
         worker.ask(request(model), 1.0)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
     assert ends(pid)
     assert worker.ask(request(model), 60)["runs_ns"]
 

@@ -27,7 +27,7 @@ def monitor(emulated):
     found.close()
 
 
-def gone(pid, within_s=5.0):
+def gone(pid, within_s=60.0):
     deadline = time.monotonic() + within_s
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > deadline:
@@ -53,14 +53,14 @@ def test_each_release_s_lines(name, emulated):
 
 
 def test_it_follows_stops_and_goes_on(monitor, tmp_path):
-    assert monitor.first(5).rails_mw["VIN"] == 124480
+    assert monitor.first(60).rails_mw["VIN"] == 124480
     monitor.rest()
     (tmp_path / "thor/sys/class/hwmon/hwmon1/curr3_input").write_text("1000")
     time.sleep(0.3)
     assert monitor.read() is None  # what it said last is too old
     assert psutil.Process(monitor._process.pid).status() == psutil.STATUS_STOPPED
     monitor.wake()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (found := monitor.read()) is None or found.rails_mw["VIN"] != 20000:
         assert time.monotonic() < deadline
         time.sleep(0.02)
