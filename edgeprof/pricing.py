@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgeprof.errors import SpecError
 from edgeprof.fit.datasheet import instead_of
 from edgeprof.fit.features import cold_part, weighted
+from edgeprof.fit.functions import Where
 from edgeprof.fit.law import Law
 from edgeprof.fit.rules import Ask, Mix, asked, holds, tensor_dims
 from edgeprof.nets.columns import (
@@ -80,6 +81,8 @@ def _degree(law: Law) -> float:
         parts = [degree(part) for part in tree.args]
         if not any(parts):
             return 0
+        if isinstance(tree, Where) and parts[0] == 0:
+            return max(parts)
         return sum(parts) if tree.is_Mul else max(parts) if tree.is_Add else math.inf
 
     for name, expression in form.definitions.items():

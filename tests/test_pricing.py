@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import SpecError
+from edgeprof.fit.forms import read_form
 from edgeprof.fit.law import Law, predict_many, read_law
 from edgeprof.nets.network import net_operators
 from edgeprof.pricing import pricer
@@ -159,6 +160,23 @@ def test_what_has_left_the_cache_between_runs() -> None:
     assert min(part) == 0
     assert max(part) == 1
     assert sum(0 < p < 1 for p in part) > 3
+
+
+def test_one_of_two_terms_may_be_of_what_has_left_the_cache() -> None:
+    law = _cold([{"text": "where(Y < 4000, 2*Y*cold, B)", "coefficient": 1e-5}])
+    found = _sampled(law, _grid(WIDE), 0.02, 6)
+    nets = [_grid(WIDE).net(place) for place, _ in found]
+    wanted = [p.latency_ms for p in predict_many(law, nets)]
+    np.testing.assert_allclose([ms for _, ms in found], wanted, rtol=1e-9)
+
+
+def test_the_shipped_form_of_kernels_can_be_queried() -> None:
+    form = read_form("kernels")
+    groups = [
+        {"name": g.name, "kinds": g.kinds, "terms": [{"text": t, "coefficient": 1e-9} for t in g.terms]}
+        for g in form.group
+    ]
+    assert pricer(_law(groups=groups, define=form.define)) is not None
 
 
 @pytest.mark.parametrize("text", ["Y*cold**2", "cold*share", "max(cold, B)", "Z", "where(cold < 1, B, 0)"])
