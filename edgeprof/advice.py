@@ -82,6 +82,19 @@ ADVICE: Mapping[str, Advice] = {
         "kernel times and latency differ by more than a tenth on networks of 1 ms and more",
         "the breakdown was disturbed: measure again when the machine is quiet",
     ),
+    "tf32-ran": Advice(
+        "kernels multiplied in TF32 although fp32 was asked for, by their names",
+        "measure with --precision tf32, or keep it out: NVIDIA_TF32_OVERRIDE=0 must reach the process",
+    ),
+    "fp32-ran": Advice(
+        "TF32 was allowed and no kernel took it, by their names",
+        "this GPU has no TF32, or layers are too small for it: --precision fp32 is the same",
+    ),
+    "host-kernels": Advice(
+        "the GPU's own record of its kernels was not to be had: with blocking launches kernels are timed by the host, "
+        "with others not at all",
+        "pip install 'edgeprof[gpu]' brings cupti-python; environment.cupti in the export says what is amiss",
+    ),
     "kernels-disagree": Advice(
         "rounds ran different kernels for the same network", "keep one runtime version in one environment"
     ),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from edgeprof.errors import StoreError
 from edgeprof.nets.network import Network
-from edgeprof.timing.measurement import Measurement
+from edgeprof.timing.measurement import KernelMeasurement, Measurement
 
 
 def as_dict(m: Measurement) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def as_dict(m: Measurement) -> dict[str, Any]:
         "load_ms": m.load_ms,
         "first_run_ms": m.first_run_ms,
         "host_to_host_ms": m.host_to_host_ms,
-        "kernels": [{k: v for k, v in asdict(kernel).items() if k != "glue"} for kernel in m.kernels],
+        "kernels": [_kernel(kernel) for kernel in m.kernels],
         "unattributed_ms": m.unattributed_ms,
         "profiled_latency_ms": m.profiled_latency_ms,
         "coverage": m.coverage,
@@ -43,6 +43,12 @@ def as_dict(m: Measurement) -> dict[str, Any]:
         "simulated": m.simulated,
         "designed": m.designed,
     }
+
+
+def _kernel(kernel: KernelMeasurement) -> dict[str, Any]:
+    """A kernel; what the device tells of it (name, grid, block, registers, shared memory) where it was asked."""
+    plain = asdict(kernel)
+    return {k: v for k, v in plain.items() if k != "glue" and not (k == "device" and v is None)}
 
 
 def flat(m: Measurement) -> dict[str, Any]:

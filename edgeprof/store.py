@@ -24,6 +24,7 @@ from edgeprof.boards.spec import Estimator
 from edgeprof.errors import StoreError
 from edgeprof.scratch import scratch_folder
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.launches import DeviceKernel
 from edgeprof.timing.measurement import KernelTimes, Measurement, Round, measurement
 
 APPLICATION_ID = 0x65647072  # "edpr"
@@ -384,7 +385,7 @@ def _pack(measured: Round) -> bytes:
         "first_run_ms": measured.first_run_ms,
         "host_ms": measured.host_ms,
         "profiled_us": measured.profiled_us,
-        "kernels": [asdict(k) for k in measured.kernels],
+        "kernels": [{n: v for n, v in asdict(k).items() if v is not None} for k in measured.kernels],
         "event_us": measured.event_us,
         "telemetry": dict(measured.telemetry),
         "warnings": measured.warnings,
@@ -396,7 +397,9 @@ def _unpack(row: tuple[Any, ...], environment: Mapping[str, Any]) -> Round:
     number, status, reason, repeats, data, runs = row
     plain = json.loads(zlib.decompress(data))
     kernels = tuple(
-        KernelTimes(k["kind"], k["name"], tuple(k["operators"]), tuple(k["us"]), k["glue"])
+        KernelTimes(
+            k["kind"], k["name"], tuple(k["operators"]), tuple(k["us"]), k["glue"], _device(k.get("device"))
+        )
         for k in plain["kernels"]
     )
     return Round(
@@ -412,6 +415,13 @@ def _unpack(row: tuple[Any, ...], environment: Mapping[str, Any]) -> Round:
         environment=environment,
         **{k: plain[k] for k in ("stopped", "load_ms", "first_run_ms", "host_ms", "event_us", "telemetry")},
     )
+
+
+def _device(plain: Mapping[str, Any] | None) -> DeviceKernel | None:
+    if plain is None:
+        return None
+    grid, block = tuple(plain["grid"]), tuple(plain["block"])
+    return DeviceKernel(plain["name"], grid, block, plain["registers"], plain["shared_bytes"])
 
 
 def _quoted(path: Path) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprof.errors import StoreError
+from edgeprof.export import as_dict
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import APPLICATION_ID, VERSION, Store
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.launches import DeviceKernel
 from edgeprof.timing.measurement import KernelTimes, Round
 
 
@@ -124,6 +127,26 @@ def test_raw_samples_come_back_exactly(runs, repeats):
         ((packed, kept),) = rows(Path(folder) / "x.db", "SELECT runs_ns, repeats FROM rounds")
     assert np.frombuffer(zlib.decompress(packed), "<i8").tolist() == runs
     assert kept == repeats
+
+
+def test_what_a_gpu_told_of_a_kernel_comes_back(store):
+    told = DeviceKernel("volta_sgemm_64x64_nn", (8, 2, 1), (256, 1, 1), 96, 4096)
+    kernel = KernelTimes("Gemm.gemm.fp32.64x64", "fc1", ("fc1",), (30.0,), device=told)
+    store.add_cases([case()], "median", False, 1)
+    store.add_round(case(), replace(round_(), kernels=(kernel, *round_().kernels)), "s")
+    (found,) = store.rounds()[case().key()]
+    assert found.kernels == (kernel, *round_().kernels)
+    (measured,) = store.measurements()
+    assert [k.device for k in measured.kernels] == [told, None]
+    first, second = as_dict(measured)["kernels"]
+    assert first["device"] == {
+        "name": "volta_sgemm_64x64_nn",
+        "grid": (8, 2, 1),
+        "block": (256, 1, 1),
+        "registers": 96,
+        "shared_bytes": 4096,
+    }
+    assert "device" not in second
 
 
 def test_an_unknown_half_width_comes_back_as_unknown(store):

@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeprof.backends.base import Stop
-from edgeprof.backends.runtime import RuntimeBackend
-from edgeprof.errors import BackendError, WorkerError
+from edgeprof.backends.runtime import PROFILE_S, RuntimeBackend, plain_reason
+from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import KindOf, device_kind
 from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.process import Worker
+from edgeprof.timing.traced import SOURCE, Traced, traced
 
 DRIVER = "edgeprof.backends.ort_cuda"
-NEEDS = ("edgeprof.backends.cuda", "edgeprof.backends.nvml", "edgeprof.backends.ort")
+NEEDS = (
+    "edgeprof.backends.cuda",
+    "edgeprof.backends.cupti",
+    "edgeprof.backends.nvml",
+    "edgeprof.backends.ort",
+)
 PROVIDER = "CUDAExecutionProvider"
 
 # Numbers of GPUs as NVML and nvidia-smi give them, not the fastest first (CUDA C++ Programming Guide, environment
@@ -43,11 +49,13 @@ class CudaBackend(RuntimeBackend):
         environment = environment_of("fp32", "blocking")
         launches = ("blocking", "async", "graph")
         super().__init__("ort-cuda", DRIVER, (PROVIDER,), launches, environment, place=place, needs=NEEDS)
-        self._workers = {tuple(sorted(environment.items())): self._worker}
+        self._workers: dict[tuple[Any, ...], Worker] = {(*sorted(environment.items()), False): self._worker}
         self._tried = False
+        self._untraced = ""  # why CUPTI does not tell of kernels
 
     def facts(self) -> dict[str, Any]:
-        """Versions and circumstances. The first time a small network is run: what is missing is said before a sweep.
+        """Versions and circumstances. The first time a small network is run and traced: what is missing is said before
+        a sweep.
 
         :raises BackendError: the runtime, the driver, a library or the GPU is missing.
         """
@@ -55,7 +63,11 @@ class CudaBackend(RuntimeBackend):
         if not self._tried:
             self._try(found)
             self._tried = True
-        return found
+        return {
+            **found,
+            "kernels_from": "the profile" if self._untraced else SOURCE,
+            "cupti": self._untraced or None,
+        }
 
     def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
         captured = {"enable_cuda_graph": "1"} if launch == "graph" else {}
@@ -68,12 +80,46 @@ class CudaBackend(RuntimeBackend):
         has no nodes."""
         return case.launch == "blocking"
 
-    def worker_of(self, case: Case) -> Worker:
+    def worker_of(self, case: Case, traced: bool = False) -> Worker:
+        """The process for the environment of ``case``; one apart where kernels are traced, so that CUPTI is never where
+        a latency is measured."""
         environment = environment_of(case.precision, case.launch)
-        key = tuple(sorted(environment.items()))
+        key = (*sorted(environment.items()), traced)
         if key not in self._workers:
             self._workers[key] = Worker(DRIVER, environment, self._place, NEEDS)
         return self._workers[key]
+
+    def traced(self, case: Case, request: Mapping[str, Any], timeout_s: float) -> Traced | None:
+        """By CUPTI, in every launch mode. What it once refuses it is not asked again: kernels are then those of the
+        profile."""
+        if self._untraced:
+            return None
+        worker, graph = self.worker_of(case, traced=True), case.key() not in self._traces
+        try:
+            answer = worker.ask({"do": "trace", **request, "trace_s": PROFILE_S, "graph": graph}, timeout_s)
+        except OutOfMemory:  # its measurement will tell, which has more room without this process
+            worker.close()
+            return None
+        except (BackendError, WorkerError) as error:
+            worker.close()
+            self._untraced = plain_reason(f"{error.message} · {error.hint}")
+            return None
+        try:
+            matched = self._matched(case, answer, answer["events"])
+        except WorkerError:  # a node that is not in the graph; the profile, which knows no more, says which
+            return None
+        return traced(answer, [kernel for kernel, _ in matched], case.precision)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        return ("host-kernels",) if self._untraced else ()
+
+    def try_out(self, case: Case) -> None:
+        """As on a processor, with the GPU's memory to itself."""
+        for key, worker in self._workers.items():
+            if key[-1]:
+                worker.close()
+        super().try_out(case)
 
     def restart(self) -> None:
         for worker in self._workers.values():
@@ -99,6 +145,7 @@ class CudaBackend(RuntimeBackend):
         request = self._request(case, self._model(case))
         try:
             self._ask(case, request, TRIAL_STOP, False, self._patience_s)
+            self.traced(case, request, self._patience_s)
         except WorkerError as error:
             runtime = f"{facts['runtime']} {facts['runtime_version']}"
             raise BackendError(

@@ -134,6 +134,27 @@ class Session(object):
         A kernel is a dict of ``name``, ``op_type``, ``provider``, ``inputs`` and ``outputs`` (shapes) and ``us``,
         its times. What runs inside a branch or a loop is part of that.
         """
+        runs = self.executed()
+        return kernels_of([nodes for _, nodes in runs[skip:]]), [span["dur"] for span, _ in runs]
+
+    def timeline(self, count):
+        """End profiling: of the last ``count`` runs the nodes (``events``, as :meth:`profile` has them), and when these
+        (``nodes``) and the runs themselves (``runs``) began and ended, in ns of the host's clock (``time.time_ns``).
+        The profile's clock is the system's on Linux; its times are cut to whole microseconds."""
+        start = self._session.get_profiling_start_time_ns()
+        runs = self.executed()[-count:]
+
+        def ends(event):
+            return [start + event["ts"] * 1000, start + (event["ts"] + event["dur"]) * 1000]
+
+        return {
+            "events": kernels_of([nodes for _, nodes in runs]),
+            "nodes": [[ends(node) for node in nodes] for _, nodes in runs],
+            "runs": [ends(span) for span, _ in runs],
+        }
+
+    def executed(self):
+        """End profiling: of every run the event of the whole and those of its nodes, in execution order."""
         path = self._session.end_profiling()
         try:
             with open(path) as stream:
@@ -141,29 +162,14 @@ class Session(object):
         except ValueError:
             where = tempfile.gettempdir()
             raise RuntimeError("the profile is cut short: is there space left in %s?" % where) from None
-        runs, spans, current = [], [], []
+        runs, current = [], []
         for event in events:
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
                 current.append(event)
             elif event.get("name") == "model_run":
-                runs.append(_outer(current))
-                spans.append(event["dur"])
+                runs.append((event, _outer(current)))
                 current = []
-        runs = runs[skip:]
-        kernels = []
-        for order, event in enumerate(runs[0] if runs else []):
-            arguments = event["args"]
-            kernels.append(
-                {
-                    "name": event["name"][: -len("_kernel_time")],
-                    "op_type": arguments["op_name"],
-                    "provider": arguments.get("provider", ""),
-                    "inputs": _shapes(arguments.get("input_type_shape", [])),
-                    "outputs": _shapes(arguments.get("output_type_shape", [])),
-                    "us": [run[order]["dur"] for run in runs if len(run) == len(runs[0])],
-                }
-            )
-        return kernels, spans
+        return runs
 
     def graph(self):
         """The graph after the runtime's own optimisation (ONNX bytes, large weights left out)."""
@@ -176,6 +182,24 @@ class Session(object):
         self._keep = []
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def kernels_of(runs):
+    """The kernels of the first of ``runs`` (their events), with the times of all that ran as many."""
+    kernels = []
+    for order, event in enumerate(runs[0] if runs else []):
+        arguments = event["args"]
+        kernels.append(
+            {
+                "name": event["name"][: -len("_kernel_time")],
+                "op_type": arguments["op_name"],
+                "provider": arguments.get("provider", ""),
+                "inputs": _shapes(arguments.get("input_type_shape", [])),
+                "outputs": _shapes(arguments.get("output_type_shape", [])),
+                "us": [run[order]["dur"] for run in runs if len(run) == len(runs[0])],
+            }
+        )
+    return kernels
 
 
 def _outer(events):

@@ -1,15 +1,17 @@
 """ONNX Runtime's CUDA provider on the device: everything stays on the GPU, on a stream that events can be put on.
 
 Python 3.6 syntax; the standard library, NumPy, onnxruntime-gpu and NVIDIA's driver alone: this file is sent to the
-worker, after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.backends.nvml` and :mod:`edgeprof.backends.ort`.
+worker, after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.backends.cupti`, :mod:`edgeprof.backends.nvml` and
+:mod:`edgeprof.backends.ort`.
 """
 
+import base64
 import ctypes
 import os
 
 import numpy as np
 
-from edgeprof.backends import cuda, nvml, ort
+from edgeprof.backends import cuda, cupti, nvml, ort
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = (
@@ -25,6 +27,7 @@ NUMPY = {
 }
 TIMED_S = 0.05
 TIMED_RUNS = 100
+TRACED_AFTER = 3  # runs: the first ones search for algorithms, and capture a graph
 
 devices = {}  # of this process, by number: its context and stream live as long as it does
 sensors = {}  # of these
@@ -113,6 +116,53 @@ def load(model, threads, providers, options, weights, profiled):
         raise Refused(str(error), DEBUG) from None
 
 
+def trace(request, inputs_of):
+    """Kernels as the GPU ran them, and the nodes that launched them, for a request as ``measure`` has them:
+    what :func:`edgeprof.backends.cupti.collect` gives, with
+
+    - ``events``: the nodes in execution order, as :meth:`edgeprof.backends.ort.Session.profile` has them.
+    - ``nodes`` and ``runs``: begin and end of each node and of each traced run, in ns of the host's clock.
+    - ``replayed``: the same of a captured graph's replays, which have no nodes; ``graph``: the optimised graph.
+
+    A captured graph's network is run node by node first. Unavailable where there is no CUPTI; Refused as by ``load``.
+    """
+    library = cupti.library()
+    options = dict(request["options"])
+    captured = options.pop("enable_cuda_graph", None)
+
+    def setting(options, profiled):
+        head = (request["model"], request["threads"], request["providers"], options, request.get("weights"))
+        return head + (profiled,)
+
+    session = load(*setting(options, "graph" if request.get("graph") else "times"))
+    try:
+        session.bind(inputs_of(session.inputs()))
+        found = cupti.collect(session.run, TRACED_AFTER, request["trace_s"], library)
+        found.update(session.timeline(len(found["windows"])))
+        if request.get("graph"):
+            found["graph"] = base64.b64encode(session.graph()).decode("ascii")
+    finally:
+        session.close()
+    if captured:
+        session = load(*setting(request["options"], False))
+        try:
+            session.bind(inputs_of(session.inputs()))
+            found["replayed"] = cupti.collect(session.run, TRACED_AFTER, request["trace_s"], library)
+        finally:
+            session.close()
+    return found
+
+
+def only_here(kernels):
+    """``kernels``, all of which ran on the GPU; Refused where one did not."""
+    elsewhere = sorted({kernel["provider"] for kernel in kernels} - {PROVIDER, ""})
+    if elsewhere:
+        names = ", ".join(k["name"] for k in kernels if k["provider"] in elsewhere)
+        text = "not all of the network ran on the GPU: %s ran by %s" % (names, ", ".join(elsewhere))
+        raise Refused(text, "the CUDA provider has no kernel for it")
+    return kernels
+
+
 def trouble_of_libraries():
     """What the dynamic linker says of the provider's library; empty where it can be loaded."""
     import onnxruntime
@@ -192,12 +242,13 @@ class CudaSession(ort.Session):
     def profile(self, skip):
         """As on a processor; Refused where a node ran elsewhere than on the GPU."""
         kernels, spans = super().profile(skip)
-        elsewhere = sorted({kernel["provider"] for kernel in kernels} - {PROVIDER, ""})
-        if elsewhere:
-            names = ", ".join(k["name"] for k in kernels if k["provider"] in elsewhere)
-            text = "not all of the network ran on the GPU: %s ran by %s" % (names, ", ".join(elsewhere))
-            raise Refused(text, "the CUDA provider has no kernel for it")
-        return kernels, spans
+        return only_here(kernels), spans
+
+    def timeline(self, count):
+        """As on a processor; Refused where a node ran elsewhere than on the GPU."""
+        found = super().timeline(count)
+        only_here(found["events"])
+        return found
 
     def close(self):
         """Give the session's memory and files back."""

@@ -24,6 +24,7 @@ from edgeprof.timing.measurement import KernelTimes, Round
 from edgeprof.timing.noise import of_sampling, sampling_noise
 from edgeprof.timing.place import HERE, Here, Place
 from edgeprof.timing.process import Worker
+from edgeprof.timing.traced import Traced
 
 LONGEST_REASON = 300  # characters
 NOISE_OF_ERRORS = (
@@ -87,25 +88,25 @@ class RuntimeBackend:
         return {**self._facts, "event_us": dict(self._event_us)}
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
-        if not self.profiled(case):
-            stop = replace(stop, profile=False)
-        event_us = self._event_cost(case)
-        key = case.key()
         path = self._model(case)
         timeout = (
             self._patience_s + 20 * stop.max_s + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
         )
-        graph = stop.profile and key not in self._traces
         request = {**self._request(case, path, tiles), **self._network(case)}
-        answer = self._ask(case, request, stop, graph, timeout)
-        operators = net_operators(case.net, case.batch)
-        if "graph" in answer:
-            graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
-            self._traces[key] = trace(graph, operators, self.kind_of)
+        wanted = stop.profile
+        told = self.traced(case, request, timeout) if wanted else None
+        if told is not None or not self.profiled(case):
+            stop = replace(stop, profile=False)
+        event_us = self._event_cost(case) if told is None else 0.0
+        answer = self._ask(case, request, stop, stop.profile and case.key() not in self._traces, timeout)
         runs = np.asarray(answer["runs_ns"], np.int64)
-        kernels = tuple(
-            KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
-            for kernel, event in match_events(self._traces.get(key, ()), operators, answer.get("kernels", ()))
+        told = told or Traced(
+            kernels=tuple(
+                KernelTimes(kernel.kind, kernel.name, kernel.operators, tuple(event["us"]), kernel.glue)
+                for kernel, event in self._matched(case, answer, answer.get("kernels", ()))
+            ),
+            profiled_us=tuple(answer.get("profiled_us", ())),
+            warnings=self.advice if wanted else (),
         )
         beside = observed(answer["observed"])
         noise = sampling_noise(answer["counters"], float(runs.sum()) / 1e9)
@@ -119,21 +120,42 @@ class RuntimeBackend:
             load_ms=answer["load_ms"],
             first_run_ms=answer["first_ns"] / 1e6,
             host_ms=float(np.median(answer["host_ns"])) / 1e6,
-            profiled_us=tuple(answer.get("profiled_us", ())),
-            kernels=kernels,
+            profiled_us=told.profiled_us,
+            kernels=told.kernels,
             event_us=event_us,
             telemetry={
                 **{name: answer[name] for name in ("build_mib", "memory_mib", "left_mib", "counters")},
                 **beside,
+                **told.telemetry,
                 "disturbance": asdict(noise),
             },
             warnings=(
-                *_warnings(runs, kernels, answer["stopped"]),
+                *_warnings(runs, told, answer["stopped"]),
+                *told.warnings,
                 *of_sampling(noise),
                 *(["throttled"] if beside.get("throttled") else []),
             ),
-            running_s=answer["running_s"],
+            running_s=answer["running_s"] + told.running_s,
         )
+
+    def _matched(
+        self, case: Case, answer: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+    ) -> tuple[tuple[Kernel, Any], ...]:
+        """Profile events beside their kernels; the first time the answer has the graph."""
+        operators = net_operators(case.net, case.batch)
+        if "graph" in answer:
+            graph = parse_model(base64.b64decode(answer["graph"]), "the optimised graph").graph
+            self._traces[case.key()] = trace(graph, operators, self.kind_of)
+        return match_events(self._traces.get(case.key(), ()), operators, events)
+
+    def traced(self, case: Case, request: Mapping[str, Any], timeout_s: float) -> Traced | None:
+        """The kernels of ``case`` as the device itself records them; None where it does not."""
+        return None
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """Codes of what is to be said of kernels that the device did not record."""
+        return ()
 
     def _model(self, case: Case) -> Path:
         """The file of the case's network: written once and kept for later rounds, as long as all of them are small."""
@@ -291,10 +313,14 @@ def observed(found: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _warnings(runs: Any, kernels: tuple[KernelTimes, ...], stopped: str) -> tuple[str, ...]:
+def _warnings(runs: Any, told: Traced, stopped: str) -> tuple[str, ...]:
+    """Kernels that take longer together than the network are always amiss; that they leave time to the host is, where
+    it was the host that timed them."""
     found = ["target-missed"] if stopped == "time" else []
     latency_us = float(np.median(runs)) / 1e3
-    if kernels and latency_us >= 1000 and abs(sum(band_mean(k.us) for k in kernels) / latency_us - 1) > 0.1:
+    over = sum(band_mean(k.us) for k in told.kernels) / latency_us - 1
+    by_host = "kernels_from" not in told.telemetry
+    if told.kernels and latency_us >= 1000 and (over > 0.1 or (by_host and over < -0.1)):
         found.append("coverage")
     return tuple(found)
 

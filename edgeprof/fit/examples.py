@@ -122,6 +122,11 @@ def usable(measurements: Sequence[Measurement], launch: str | None = None) -> li
                 f"the measurements are of several values of {what}: {', '.join(values[:4])}",
                 f"a law is of one: fit a database of one, or choose with --where {what}={values[0]}",
             )
+    if len({m.telemetry.get("kernels_from") for m in good if m.kernels}) > 1:
+        raise FitError(
+            "of some measurements the GPU told the kernels (CUPTI), of others the runtime's profile",
+            "kinds of kernels differ: measure all of them again, with --fresh",
+        )
     return [Example(m, m.latency_ms) for m in good if m.latency_ms is not None]
 
 
@@ -160,10 +165,16 @@ def origin_of(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def machine_of(examples: Sequence[Example]) -> dict[str, Any]:
-    """What is known of the machine, and of a Jetson its power mode and how its clocks were held."""
+    """What is known of the machine; of a Jetson its power mode and how its clocks were held; what told of kernels where
+    it was not the runtime's profile."""
     case = examples[0].measurement.case
-    power = {"power_mode": case.power_mode, "clocks": case.clocks}
-    known = {name: value for name, value in power.items() if value is not None}
+    sources = {e.measurement.telemetry.get("kernels_from") for e in examples if e.measurement.kernels}
+    told = {
+        "power_mode": case.power_mode,
+        "clocks": case.clocks,
+        "kernels_from": next(iter(sources), None),
+    }
+    known = {name: value for name, value in told.items() if value is not None}
     for example in examples:
         machine = example.measurement.environment.get("machine")
         if isinstance(machine, Mapping):

@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 
 UNKNOWN = "unknown"
-PRODUCTS = frozenset({"implicit-gemm", "explicit-gemm", "winograd", "fft", "direct", "depthwise", "gemm", "gemv"})
+PRODUCTS = frozenset(
+    {"implicit-gemm", "explicit-gemm", "winograd", "fft", "direct", "depthwise", "gemm", "gemv"}
+)
 
 # What a name has in it → how the kernel works; the first that fits. Small letters, without the parameter list.
 IMPLEMENTATIONS = (
@@ -64,8 +66,8 @@ TILES = (
 @dataclass(frozen=True)
 class KernelName:
     """What a kernel's name tells: its ``implementation`` (or :data:`UNKNOWN`), and, empty where it does not say, the
-    ``tile`` of the output that a block makes (rows x columns, x depth), the ``precision`` of its multiplications and the
-    ``architecture`` that it was compiled for. ``plain`` is the name without its parameters."""
+    ``tile`` of the output that a block makes (rows x columns, x depth), the ``precision`` of its multiplications and
+    the ``architecture`` that it was compiled for. ``plain`` is the name without its parameters."""
 
     plain: str
     implementation: str = UNKNOWN
@@ -149,4 +151,4 @@ def _type(word: str) -> str:
     letters = word.rstrip("0123456789")
     if word[0] == "e":
         return "fp8"
-    return f"{TYPES[letters]}{word[len(letters):]}"
+    return f"{TYPES[letters]}{word[len(letters) :]}"

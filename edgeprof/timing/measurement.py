@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeprof.boards.spec import Estimator
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.launches import DeviceKernel
 from edgeprof.timing.stats import combine, estimate, interval_ms, kernel_us, round_ms, samples_ms
 
 Status = Literal["ok", "partial", "failed"]
@@ -21,13 +22,14 @@ SHOWN = (50, 90, 95, 99)  # percentiles of single runs
 
 @dataclass(frozen=True)
 class KernelTimes:
-    """Times of one kernel in the profiled runs of one round, in microseconds."""
+    """Times of one kernel in the profiled runs of one round, in microseconds; with what the ``device`` tells of it."""
 
     kind: str
     name: str
     operators: tuple[str, ...]
     us: tuple[float, ...]
     glue: bool = False
+    device: DeviceKernel | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Round:
 
 @dataclass(frozen=True)
 class KernelMeasurement:
-    """A kernel's time per run after the profiler's cost per event was taken off."""
+    """A kernel's time per run after the profiler's cost per event was taken off, or as the ``device`` told it."""
 
     kind: str
     name: str
@@ -68,6 +70,7 @@ class KernelMeasurement:
     ms: float
     share: float
     glue: bool = False
+    device: DeviceKernel | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,9 @@ def _kernels(
         raw_ms += raw / 1e3
         ms = round(net / 1e3 / digit) * digit
         found.append(
-            KernelMeasurement(kernel.kind, kernel.name, kernel.operators, ms, ms / latency, kernel.glue)
+            KernelMeasurement(
+                kernel.kind, kernel.name, kernel.operators, ms, ms / latency, kernel.glue, kernel.device
+            )
         )
     return tuple(found), raw_ms
 

@@ -9,6 +9,8 @@ has, together with ``loop.py`` and the runtime's driver. One request a line:
   "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs, kernels, memory, counters.
 - ``{"do": "sustain", "seconds": 1.0, "rate_hz": 0, …}``, the rest as for ``measure`` → runs in that time. An empty line
   says that they begin now.
+- ``{"do": "trace", "trace_s": 0.2, …}``, the rest as for ``measure`` → what a device tells of its kernels itself, for
+  drivers that can.
 - ``{"do": "try", "model": PATH, …, "bounded": true}``: one run, to see whether it fits in memory; bounded by what this
   machine has available, so that nobody else has to make room.
 - ``{"do": "quit"}``.
@@ -72,6 +74,12 @@ def answer(request, loop, driver, answers):
             return {"ok": sustain(request, loop, driver, answers)}
         if request["do"] == "try":
             return {"ok": try_out(request, driver)}
+        if request["do"] == "trace":
+            return {
+                "ok": driver.trace(
+                    request, lambda wanted: make_inputs(request, request["inputs"] or wanted, driver)
+                )
+            }
         return {"ok": measure(request, loop, driver)}
     except MemoryError as error:
         return out_of_memory(str(error), getattr(error, "_total_size", None))

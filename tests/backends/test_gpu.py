@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import onnxruntime
 import pytest
 
 from edgeprof.backends.base import Stop
+from edgeprof.backends.cuda import CudaError, Device
 from edgeprof.backends.gpu import CudaBackend, environment_of
 from edgeprof.backends.open import open_backend
 from edgeprof.errors import BackendError, WorkerError
@@ -14,6 +17,15 @@ from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
+
+
+def no_gpu():
+    """Why there is no GPU; empty where there is one."""
+    try:
+        Device()
+    except CudaError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture
@@ -76,6 +88,28 @@ def test_kernels_have_times_in_the_profile_where_launches_block(backend):
     assert [backend.profiled(case(backend, launch)) for launch in backend.launches] == [True, False, False]
 
 
+def test_kernels_are_traced_in_a_process_apart(backend):
+    one = case(backend)
+    assert backend.worker_of(one, traced=True) is not backend.worker_of(one)
+    assert backend.worker_of(one, traced=True) is backend.worker_of(one, traced=True)
+    assert backend.worker_of(one, traced=True) is not backend.worker_of(case(backend, "async"), traced=True)
+
+
+@pytest.mark.skipif(not no_gpu(), reason="there is a GPU")
+def test_without_cupti_kernels_are_those_of_the_profile_and_that_is_said(backend):
+    one = case(backend)
+    assert backend.advice == ()
+    request = {**backend._request(one, backend._model(one)), **backend._network(one)}
+    assert backend.traced(one, request, 60) is None
+    assert backend.advice == ("host-kernels",)
+    if find_spec("cupti"):
+        assert "CUPTI cannot be used: CUDA driver is not found" in backend._untraced
+    else:
+        assert backend._untraced.startswith("cupti-python is not installed")
+        assert "edgeprof[gpu]" in backend._untraced
+    assert backend.profiled(one)
+
+
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this is the package for GPUs"
 )
@@ -95,10 +129,17 @@ def test_a_round_on_a_gpu(backend, launch):
     assert found.host_ms > 0
     assert 0 < found.telemetry["device_ms"] < 1.2 * max(found.runs_ns) / 1e6
     assert found.telemetry["gpu_memory_mib"] > 0
-    assert bool(found.kernels) == (launch == "blocking")
-    if found.kernels:
-        covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
-        assert sorted(covered) == sorted(op.name for op in net_operators(one.net, one.batch))
+    assert bool(found.kernels) == (launch == "blocking" or not backend.advice)
+    covered = {name for kernel in found.kernels if not kernel.glue for name in kernel.operators}
+    operators = {op.name: op.op_type for op in net_operators(one.net, one.batch)}
+    if found.telemetry.get("kernels_from") == "CUPTI":
+        assert covered <= set(operators)
+        assert covered >= {name for name, op_type in operators.items() if op_type in ("Conv", "Gemm")}
+        assert all(kernel.device.name for kernel in found.kernels)
+        assert 0 < found.telemetry["gpu_kernels_ms"] < 1.2 * found.telemetry["device_ms"]
+        assert "tf32-ran" not in found.warnings
+    elif found.kernels:
+        assert covered == set(operators)
 
 
 @pytest.mark.gpu

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from edgeprof.backends import ort
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.backends.runtime import RuntimeBackend, chain_bytes, plain_reason
@@ -18,7 +21,9 @@ from edgeprof.nets.model import model_file
 from edgeprof.nets.network import ZooNet, net_operators, weights_folder
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.measurement import measurement
+from edgeprof.timing.launches import Clock, Span, within
+from edgeprof.timing.measurement import KernelTimes, measurement
+from edgeprof.timing.traced import Traced
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
 
@@ -65,6 +70,55 @@ def test_a_round_has_all_that_can_be_observed(backend):
         assert min(kernel.us) >= 0
         assert kernel.operators
     assert ("target-missed" in found.warnings) == (found.stopped == "time")
+
+
+def test_nodes_are_told_on_the_hosts_clock():
+    """Of a real profile, by which kernels of a GPU are told to nodes."""
+    model = build_model(case().net, 2).SerializeToString()
+    session = ort.load(model, 1, ["CPUExecutionProvider"], {}, None, "times")
+    try:
+        session.bind({name: ort.noise(one, 0) for name, one in session.inputs().items()})
+        windows = []
+        for _ in range(5):
+            begin = time.time_ns()
+            session.run()
+            windows.append(Span(begin, time.time_ns()))
+        found = session.timeline(3)
+    finally:
+        session.close()
+    runs = [Span(*ends) for ends in found["runs"]]
+    assert within(Clock(0), windows[-3:], runs)
+    assert not within(Clock(0), windows[:3], runs)
+    assert found["events"][0]["op_type"] in ("Conv", "FusedConv", "ReorderInput")
+    for run, nodes in zip(found["runs"], found["nodes"], strict=True):
+        assert len(nodes) == len(found["events"])
+        ends = [time for node in nodes for time in node]
+        assert ends == sorted(ends)
+        assert run[0] <= ends[0] <= ends[-1] <= run[1] + 2000
+
+
+class Told(RuntimeBackend):
+    """The runtime for processors, whose kernels a device tells of."""
+
+    def traced(self, case, request, timeout_s):
+        kernel = KernelTimes("Gemm.gemm.fp32.64x64", "fc1", ("fc1",), (3.0, 4.0))
+        return Traced((kernel,), (9.0,), {"kernels_from": "CUPTI"}, ("tf32-ran",), 0.5)
+
+
+def test_what_a_device_tells_of_kernels_takes_the_place_of_the_profile():
+    backend = Told("ort-cpu", "edgeprof.backends.ort", ("CPUExecutionProvider",), ("blocking",))
+    try:
+        found = backend.measure(case(), 1, QUICK, None)
+        plain = backend.measure(case(), 1, replace(QUICK, profile=False), None)
+    finally:
+        backend.close()
+    assert [k.kind for k in found.kernels] == ["Gemm.gemm.fp32.64x64"]
+    assert found.event_us == 0
+    assert found.profiled_us == (9.0,)
+    assert found.telemetry["kernels_from"] == "CUPTI"
+    assert "tf32-ran" in found.warnings
+    assert found.running_s > 0.5
+    assert (plain.kernels, plain.telemetry.get("kernels_from")) == ((), None)
 
 
 def test_every_operator_is_in_one_kernel(backend):

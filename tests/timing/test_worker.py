@@ -29,6 +29,7 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "backends/ort.py",
     resources.files("edgeprof") / "timing/guest.py",
     resources.files("edgeprof") / "backends/cuda.py",
+    resources.files("edgeprof") / "backends/cupti.py",
     resources.files("edgeprof") / "backends/nvml.py",
     resources.files("edgeprof") / "backends/ort_cuda.py",
 ]
@@ -111,7 +112,7 @@ def test_device_files_import_nothing_of_edgeprof_but_each_other(path):
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             root = name.partition(".")[0]
-            assert root in sys.stdlib_module_names or root in ("numpy", "onnxruntime", "pynvml")
+            assert root in sys.stdlib_module_names or root in ("cupti", "numpy", "onnxruntime", "pynvml")
 
 
 def test_old_pythons_compile_the_device_files(tmp_path):
