@@ -79,7 +79,6 @@ def fit_law(
             "noise_pct": noise_pct(examples),
             "steps": tuple(quantum for one in evidence_of(examples) for quantum in one.found),
             "about": form.about,
-            **_beyond(examples, form),
         }
     )
     return Fit(Law(**law.model_dump()), cv)
@@ -160,6 +159,7 @@ def _assemble(
         constants=dict(constants),
         domain=domain_of([(e.measurement.case.net, e.measurement.case.batch) for e in chosen]),
         warnings=("unpriced",) if _unpriced(chosen, form) else (),
+        **_beyond(chosen, form),
     )
     overhead = totals[start:] if totals is not None else _overhead(chosen, form, law)
     terms = tuple(Term(text=t, coefficient=float(c)) for t, c in zip(form.overhead, overhead, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeprof.backends.base import Stop
 from edgeprof.errors import EdgeprofError, FitError
 from edgeprof.fit.examples import matching, spread_pct, usable
 from edgeprof.fit.fitting import fit_law, held_out_rows
@@ -21,8 +22,9 @@ from edgeprof.nets.network import net_key
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep, read_sweep
-from edgeprof.timing.measurement import Measurement
+from edgeprof.timing.measurement import Measurement, measurement
 from edgeprof.validation import family_sweep, unseen
 
 STUDY = read_law("gtx960-theano")
@@ -235,6 +237,20 @@ def test_networks_held_out_are_predicted_by_a_law_of_the_others(study: list[Meas
     assert len(rows) == len(study)
     assert {(r.net, r.batch) for r in rows} == {(m.case.net.label(), m.case.batch) for m in study}
     assert held_out_rows(study[:2], read_form("eq13")) == []
+
+
+def test_windows_with_gaps_are_held_out_as_others_are() -> None:
+    """A law of the other networks knows that it has seen dilation; one that does not would give them no time at all."""
+    chain = {"of": "conv", "nets": 14, "size": "16..24", "channels": 32, "depth": 32, "dilation": [1, 2, 2]}
+    sweep = parse_sweep({"name": "s", "net": {"threads": 1}, "blocks": {"chain": [chain]}}, "s")
+    quick = Stop(target_ci=0.5, min_runs=3, min_s=0.001, max_s=0.01)
+    with open_target("cpu") as target:
+        cases = [target.case(work) for work in expand(sweep)]
+        rounds = [target.backend.measure(case, 1, quick, None) for case in cases]
+    found = [measurement(case, [own], "median", 1, False) for case, own in zip(cases, rounds, strict=True)]
+    rows = held_out_rows(found, read_form("kernels"))
+    assert len(rows) >= 12
+    assert all(0.1 < r.predicted_ms / r.measured_ms < 10 for r in rows)
 
 
 def test_intervals_hold_what_they_say(tmp_path: Path) -> None:
