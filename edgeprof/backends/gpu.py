@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeprof.backends.base import Stop
-from edgeprof.backends.runtime import PROFILE_S, RuntimeBackend, plain_reason
+from edgeprof.backends.runtime import PATIENCE_S, PROFILE_S, RuntimeBackend, plain_reason
 from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
@@ -39,6 +39,12 @@ TRIAL_STOP = Stop(target_ci=1.0, min_runs=3, min_s=0.0, max_s=0.01, profile=Fals
 class CudaBackend(RuntimeBackend):
     """ONNX Runtime's CUDA provider. One process for each environment: blocking launches are a matter of it."""
 
+    called = "ort-cuda"
+    driver = DRIVER
+    needs: tuple[str, ...] = NEEDS
+    provider = PROVIDER
+    modes: tuple[str, ...] = ("blocking", "async", "graph")
+    patience_s = PATIENCE_S
     usual = 2
     precisions: tuple[str, ...] = ("fp32", "tf32")
     threads = 1
@@ -46,9 +52,17 @@ class CudaBackend(RuntimeBackend):
     kind_of: KindOf = staticmethod(device_kind)
 
     def __init__(self, place: Place = HERE) -> None:
-        environment = environment_of("fp32", "blocking")
-        launches = ("blocking", "async", "graph")
-        super().__init__("ort-cuda", DRIVER, (PROVIDER,), launches, environment, place=place, needs=NEEDS)
+        environment = environment_of("fp32", self.modes[0])
+        super().__init__(
+            self.called,
+            self.driver,
+            (self.provider,),
+            self.modes,
+            environment,
+            self.patience_s,
+            place,
+            self.needs,
+        )
         self._workers: dict[tuple[Any, ...], Worker] = {(*sorted(environment.items()), False): self._worker}
         self._tried = False
         self._untraced = ""  # why CUPTI does not tell of kernels
@@ -86,7 +100,7 @@ class CudaBackend(RuntimeBackend):
         environment = environment_of(case.precision, case.launch)
         key = (*sorted(environment.items()), traced)
         if key not in self._workers:
-            self._workers[key] = Worker(DRIVER, environment, self._place, NEEDS)
+            self._workers[key] = Worker(self.driver, environment, self._place, self.needs)
         return self._workers[key]
 
     def traced(self, case: Case, request: Mapping[str, Any], timeout_s: float) -> Traced | None:
@@ -135,8 +149,8 @@ class CudaBackend(RuntimeBackend):
             batch=1,
             precision="fp32",
             threads=1,
-            launch="blocking",
-            provider_options=self.options("fp32", "blocking"),
+            launch=self.modes[0],
+            provider_options=self.options("fp32", self.modes[0]),
             board="",
             machine="",
             backend=self.name,

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from edgeprof.backends.base import Backend
+from edgeprof.backends.engines import RtxBackend, TensorrtBackend
 from edgeprof.backends.gpu import CudaBackend
 from edgeprof.backends.runtime import RuntimeBackend
 from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
@@ -24,6 +25,14 @@ def _ort_cuda(argument: str, place: Place) -> Backend:
     return CudaBackend(place)
 
 
+def _ort_tensorrt(argument: str, place: Place) -> Backend:
+    return TensorrtBackend(place)
+
+
+def _ort_tensorrt_rtx(argument: str, place: Place) -> Backend:
+    return RtxBackend(place)
+
+
 def _simulated(argument: str, place: Place) -> Backend:
     if not isinstance(place, Here):
         raise BackendError("a simulated board is not measured on another machine", "leave out --host")
@@ -34,6 +43,11 @@ def _simulated(argument: str, place: Place) -> Backend:
 BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {
     "ort-cpu": ("ONNX Runtime on the processor", _ort_cpu),
     "ort-cuda": ("ONNX Runtime's CUDA provider on an NVIDIA GPU", _ort_cuda),
+    "ort-tensorrt": ("ONNX Runtime's TensorRT provider: whole networks, no kernels", _ort_tensorrt),
+    "ort-tensorrt-rtx": (
+        "TensorRT-RTX, a plugin of ONNX Runtime: whole networks, no kernels",
+        _ort_tensorrt_rtx,
+    ),
     "simulated": ("plays a law back as if it were a board: simulated:LAW,noise=1%", _simulated),
 }
 

@@ -25,6 +25,8 @@ NUMPY = {
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
 }
+FILES = ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so")
+FALLEN_BACK = ("fallback to CPU EP", "the session uses", "Please install TensorRT")
 TIMED_S = 0.05
 TIMED_RUNS = 100
 TRACED_AFTER = 3  # runs: the first ones search for algorithms, and capture a graph
@@ -89,30 +91,44 @@ def load(model, threads, providers, options, weights, profiled):
     import onnxruntime
 
     gpu = device()
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
-    entries = {key: value for key, value in options.items() if "." in key}
-    entries["session.disable_cpu_ep_fallback"] = "1"
-    own = {key: value for key, value in options.items() if "." not in key}
+    entries, own = parted(options)
     version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     if version < (1, 18):  # the environment switches it off there
         own.pop("use_tf32", None)
     own.update({"device_id": str(gpu.number), "user_compute_stream": str(gpu.stream)})
     captured = own.get("enable_cuda_graph") == "1"
+    settings = ort.settings_of(threads, entries)
+    return open_on(CudaSession, gpu, captured, model, settings, [(PROVIDER, own)], weights, profiled)
+
+
+def parted(options):
+    """Configuration entries of a session, which have a dot in their names, and a provider's own options."""
+    entries = {key: value for key, value in options.items() if "." in key}
+    return entries, {key: value for key, value in options.items() if "." not in key}
+
+
+def open_on(kind, gpu, captured, model, settings, providers, weights, profiled):
+    """A ``kind`` of session on ``gpu``; Refused where anything else would run a node of the network."""
+    import onnxruntime
+
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     free = gpu.free_bytes()
 
-    def kind(session, load_ms, folder):
-        return CudaSession(session, load_ms, folder, gpu, captured, free)
+    def opened(session, load_ms, folder):
+        return kind(session, load_ms, folder, gpu, captured, free)
 
-    settings = ort.settings_of(threads, entries)
     try:
-        return ort.open_session(kind, model, settings, [(PROVIDER, own)], weights, profiled)
+        return ort.open_session(opened, model, settings, providers, weights, profiled)
+    except Refused:
+        raise
     except Exception as error:  # of the runtime's own classes
-        if not any(sign in str(error) for sign in ("fallback to CPU EP", "the session uses")):
+        if not any(sign in str(error) for sign in FALLEN_BACK):
             raise
-        trouble = trouble_of_libraries()
+        trouble = trouble_of_libraries(kind.libraries)
         if trouble:
-            raise Refused("the CUDA provider cannot be loaded: %s" % trouble, LIBRARIES) from None
+            raise Refused("%s cannot be loaded: %s" % (kind.called, trouble), kind.install) from None
         raise Refused(str(error), DEBUG) from None
 
 
@@ -163,12 +179,12 @@ def only_here(kernels):
     return kernels
 
 
-def trouble_of_libraries():
-    """What the dynamic linker says of the provider's library; empty where it can be loaded."""
+def trouble_of_libraries(names=FILES):
+    """What the dynamic linker says of a provider's libraries; empty where they can be loaded, or are not there."""
     import onnxruntime
 
     folder = os.path.join(os.path.dirname(onnxruntime.__file__), "capi")
-    for name in ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"):
+    for name in names:
         path = os.path.join(folder, name)
         if os.path.exists(path):
             try:
@@ -179,7 +195,14 @@ def trouble_of_libraries():
 
 
 class CudaSession(ort.Session):
-    """A loaded network whose inputs and outputs stay on the GPU. ``captured``: its runs replay a CUDA graph."""
+    """A loaded network whose inputs and outputs stay on the GPU. ``captured``: its runs replay a CUDA graph.
+
+    Another provider of the runtime's is told by what people call it, its libraries and how to install them.
+    """
+
+    called = "the CUDA provider"
+    libraries = tuple(FILES)
+    install = LIBRARIES
 
     def __init__(self, session, load_ms, folder, gpu, captured, free):
         super().__init__(session, load_ms, folder)

@@ -84,7 +84,9 @@ def sweep(
         ),
     ] = None,
     threads: Annotated[str | None, typer.Option(help="Threads of the runtime (the physical cores).")] = None,
-    precision: Annotated[str | None, typer.Option(help="Number format (fp32), on a GPU also tf32.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Number format: fp32; on a GPU tf32; by TensorRT fp16, int8.")
+    ] = None,
     launch: Annotated[
         str | None,
         typer.Option(

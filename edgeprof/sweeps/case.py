@@ -12,7 +12,7 @@ from edgeprof.nets.network import Network
 
 Launch = Literal["blocking", "async", "graph"]
 MOST_TILES = 2**20  # in a batch
-Precision = Literal["fp32", "tf32"]
+Precision = Literal["fp32", "tf32", "fp16", "int8"]
 
 
 class Workload(BaseModel):

@@ -225,7 +225,10 @@ def test_draws_whose_weights_fit_in_no_file_are_drawn_again() -> None:
         ),
         ({"vary": {"conv": [1, 7]}}, "conv7 has no pixels left"),
         ({"vary": {"batch": list(range(1, 400)), "depth": list(range(1, 400))}}, "has 159,201 cases"),
-        ({"net": {"precision": "fp12"}}, "precision: Input should be 'fp32' or 'tf32', not 'fp12'"),
+        (
+            {"net": {"precision": "fp12"}},
+            "precision: Input should be 'fp32', 'tf32', 'fp16' or 'int8', not 'fp12'",
+        ),
     ],
 )
 def test_what_cannot_be_expanded_says_why(data: dict[str, Any], says: str) -> None:

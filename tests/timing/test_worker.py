@@ -16,7 +16,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from edgeprof.backends import gpu
+from edgeprof.backends import engines, gpu
 from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.nets.build import model_bytes
 from edgeprof.nets.spec import net_spec
@@ -32,6 +32,8 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "backends/cupti.py",
     resources.files("edgeprof") / "backends/nvml.py",
     resources.files("edgeprof") / "backends/ort_cuda.py",
+    resources.files("edgeprof") / "backends/ort_tensorrt.py",
+    resources.files("edgeprof") / "backends/ort_rtx.py",
 ]
 STOP = {"target_ci": 0.2, "min_runs": 3, "min_s": 0.005, "max_s": 0.05}
 
@@ -142,12 +144,13 @@ def test_what_the_driver_imports_goes_before_it():
     assert names[1:-1] == [*gpu.NEEDS, "edgeprof.backends.ort_cuda"]
 
 
-def test_a_driver_finds_what_it_imports_where_edgeprof_is_not_installed(tmp_path):
+@pytest.mark.parametrize("backend", [gpu.CudaBackend, engines.TensorrtBackend, engines.RtxBackend])
+def test_a_driver_finds_what_it_imports_where_edgeprof_is_not_installed(backend, tmp_path):
     """As on a board: the worker's Python sees nothing of this checkout."""
     (tmp_path / "sitecustomize.py").write_text("")
     bare = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
     with (
-        Worker(gpu.DRIVER, bare, needs=gpu.NEEDS) as worker,
+        Worker(backend.driver, bare, needs=backend.needs) as worker,
         pytest.raises(BackendError) as caught,
     ):
         worker.ask({"do": "describe"}, 60)

@@ -1,0 +1,89 @@
+"""ONNX Runtime with an engine of TensorRT's: a network is one node, so that its latency is known and no kernel's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeprof.backends.gpu import NEEDS, CudaBackend
+from edgeprof.errors import BackendError
+from edgeprof.nets.operators import parse_model
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.traced import Traced
+
+BUILD_S = 600.0  # the longest that an engine may take to build
+QUANTISED = "QuantizeLinear"
+
+
+class EngineBackend(CudaBackend):
+    """A provider of ONNX Runtime that runs the whole network as one engine. Its profile has one node, so totals are
+    all there is; a session's first load builds the engine, the later ones of a sweep find it."""
+
+    modes = ("async", "graph")
+    patience_s = BUILD_S
+    usual = 1
+
+    def facts(self) -> dict[str, Any]:
+        """Versions and circumstances; nothing of kernels."""
+        return {name: fact for name, fact in super().facts().items() if name not in ("kernels_from", "cupti")}
+
+    def profiled(self, case: Case) -> bool:
+        """Never: what runs inside an engine is not in the runtime's profile."""
+        return False
+
+    def traced(self, case: Case, request: Mapping[str, Any], timeout_s: float) -> Traced | None:
+        """Never: kernels of an engine are of one node, and of no operator."""
+        return None
+
+
+class TensorrtBackend(EngineBackend):
+    """ONNX Runtime's TensorRT provider. ``fp16`` and ``int8`` allow the builder these formats, and it takes what is
+    fastest; ``fp32`` keeps TF32 out by the environment, the only way that the provider has."""
+
+    called = "ort-tensorrt"
+    driver = "edgeprof.backends.ort_tensorrt"
+    needs: tuple[str, ...] = (*NEEDS, "edgeprof.backends.ort_cuda")
+    provider = "TensorrtExecutionProvider"
+    precisions: tuple[str, ...] = ("fp32", "tf32", "fp16", "int8")
+
+    def runtime(self) -> str:
+        """The engine is as much TensorRT's as the runtime's: both versions."""
+        return f"{super().runtime()}, TensorRT {self.facts()['tensorrt']}"
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        allowed = {f"trt_{precision}_enable": "True"} if precision in ("fp16", "int8") else {}
+        captured = {"trt_cuda_graph_enable": "True"} if launch == "graph" else {}
+        return tuple(sorted({**allowed, **captured}.items()))
+
+    def _model(self, case: Case) -> Path:
+        path = super()._model(case)
+        if dict(case.provider_options).get("trt_int8_enable") and not _quantised(path):
+            raise BackendError(
+                f"{case.net.label()} has no {QUANTISED} nodes: TensorRT would not run it in int8",
+                "give an ONNX file that is quantised with QuantizeLinear and DequantizeLinear; or --precision fp16",
+            )
+        return path
+
+
+class RtxBackend(EngineBackend):
+    """TensorRT-RTX, a plugin of ONNX Runtime. Its number formats are those of the network's own types; TF32 is kept out
+    of ``fp32`` as for the others."""
+
+    called = "ort-tensorrt-rtx"
+    driver = "edgeprof.backends.ort_rtx"
+    needs: tuple[str, ...] = (*NEEDS, "edgeprof.backends.ort_cuda", "edgeprof.backends.ort_tensorrt")
+    provider = "NvTensorRTRTXExecutionProvider"
+
+    def runtime(self) -> str:
+        """The plugin brings TensorRT-RTX along: both versions."""
+        return f"{super().runtime()}, TensorRT-RTX plugin {self.facts()['tensorrt_rtx_plugin']}"
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        return (("enable_cuda_graph", "1"),) if launch == "graph" else ()
+
+
+def _quantised(path: Path) -> bool:
+    """Whether the network of a file says itself what is quantised."""
+    graph = parse_model(path.read_bytes(), path.name).graph
+    return any(node.op_type == QUANTISED for node in graph.node)

@@ -1,0 +1,131 @@
+"""Engines of TensorRT's inside ONNX Runtime: what a case is told by, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeprof.backends.base import Stop
+from edgeprof.backends.open import open_backend
+from edgeprof.errors import BackendError
+from edgeprof.nets.model import model_file
+from edgeprof.nets.spec import net_spec
+from edgeprof.sweeps.case import Case
+
+QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
+NAMES = ("ort-tensorrt", "ort-tensorrt-rtx")
+
+
+@pytest.fixture(params=NAMES)
+def backend(request):
+    opened = open_backend(request.param)
+    yield opened
+    opened.close()
+
+
+def case(backend, launch="async", precision="fp32", **more):
+    identity = {
+        "net": net_spec(conv=2, depth=(5, 16), fc=1, neurons=8),
+        "batch": 2,
+        "threads": 1,
+        "board": "b",
+        "machine": "m",
+        "runtime": "r",
+        "provider_options": backend.options(precision, launch),
+    }
+    return Case(backend=backend.name, launch=launch, precision=precision, **{**identity, **more})
+
+
+def test_totals_are_all_there_is(backend):
+    assert not any(backend.profiled(case(backend, launch)) for launch in backend.launches)
+    assert "blocking" not in backend.launches
+    assert backend.launches[: backend.usual] == ("async",)
+
+
+def test_options_make_cases_of_their_own(backend):
+    keys = {case(backend, *how).key() for how in _ways(backend)}
+    assert len(keys) == len(backend.launches) * len(backend.precisions)
+    for how in _ways(backend):
+        assert not any("path" in name for name, _ in case(backend, *how).provider_options)
+
+
+def _ways(backend):
+    return [(launch, precision) for launch in backend.launches for precision in backend.precisions]
+
+
+def test_fp32_has_a_process_in_which_no_library_takes_tf32(backend):
+    exact, other = (backend.worker_of(case(backend, precision=p)) for p in ("fp32", "tf32"))
+    assert exact._environment["NVIDIA_TF32_OVERRIDE"] == "0"
+    assert "NVIDIA_TF32_OVERRIDE" not in other._environment
+    assert exact is backend.worker_of(case(backend, "graph"))
+
+
+def test_formats_that_tensorrt_may_take():
+    backend = open_backend("ort-tensorrt")
+    try:
+        assert backend.options("fp16", "async") == (("trt_fp16_enable", "True"),)
+        assert backend.options("int8", "graph") == (
+            ("trt_cuda_graph_enable", "True"),
+            ("trt_int8_enable", "True"),
+        )
+        assert backend.options("fp32", "async") == backend.options("tf32", "async") == ()
+    finally:
+        backend.close()
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """The file of a network with one quantised value."""
+    scale, zero = (
+        numpy_helper.from_array(np.asarray(v), name)
+        for name, v in (("s", np.float32(0.1)), ("z", np.int8(0)))
+    )
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+        helper.make_node("Relu", ["y"], ["out"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "out")]
+    graph = helper.make_graph(nodes, "quantised", ends[:1], ends[1:], [scale, zero])
+    path = tmp_path / "quantised.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return model_file(path, batch=1)
+
+
+def test_int8_is_for_networks_that_are_quantised(quantised):
+    backend = open_backend("ort-tensorrt")
+    try:
+        with pytest.raises(BackendError, match="has no QuantizeLinear nodes") as caught:
+            backend.measure(case(backend, precision="int8"), 1, QUICK, None)
+        assert "--precision fp16" in caught.value.hint
+        assert backend._model(case(backend, precision="int8", net=quantised, batch=1)).exists()
+    finally:
+        backend.close()
+
+
+@pytest.mark.skipif(
+    "TensorrtExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="this is the package for GPUs",
+)
+def test_what_is_missing_is_told_with_what_to_install(backend):
+    with pytest.raises(BackendError, match=r"package for processors|plugin|driver") as caught:
+        backend.runtime()
+    assert caught.value.hint
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("launch", ["async", "graph"])
+def test_a_round_on_a_gpu(backend, launch):
+    try:
+        backend.runtime()
+    except BackendError as error:
+        pytest.skip(error.message)
+    found = backend.measure(case(backend, launch), 1, QUICK, None)
+    assert found.latency_ms > 0
+    assert found.kernels == ()
+    assert 0 < found.telemetry["device_ms"] < 1.2 * max(found.runs_ns) / 1e6
+    again = backend.measure(case(backend, launch), 2, QUICK, None)
+    assert again.load_ms < found.load_ms  # its engine is there already
