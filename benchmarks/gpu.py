@@ -1,12 +1,15 @@
 """What only a GPU can show, unattended: ``python -m benchmarks.gpu --out FOLDER [--minutes 8]``.
 
-In the order of what matters most: what the runtime's profile looks like; blocking, asynchronous and captured
-launches; a calibration sweep of 60 networks and its law; 100 networks that it never saw; groups 1 to 4 of the reference
-study, and its neuron step. What the time does not allow is left out: the same command with the same folder goes on
-from there. It sets nothing of the GPU. ``--backend ort-cpu --nets 6`` tries the script itself on a processor.
+In the order of what matters most: what the runtime's profile looks like; what CUPTI records of a few networks;
+blocking, asynchronous and captured launches; a calibration sweep of 60 networks and its law; 100 that it never saw;
+groups 1 to 4 of the reference study, and its neuron step. What the time does not allow is left out: the same command
+with the same folder goes on from there. It sets nothing of the GPU. ``--backend ort-cpu --nets 6`` tries the script
+itself on a processor.
 
 The folder then has measurements.db, export.json.gz, law.json, figures.json, report.md, versions.json, and profile.json
-with graph.onnx of one network, as the runtime wrote them.
+with graph.onnx of one network, as the runtime wrote them; and traces-LAUNCH.json.gz: of a few networks every kernel
+with name, times, grid, block, registers and shared memory, the host's calls and the nodes, as CUPTI and the runtime
+told them (traces-LAUNCH.txt: why not).
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from edgeprof.backends.base import Stop
+from edgeprof.backends.gpu import CudaBackend, environment_of
 from edgeprof.errors import EdgeprofError
 from edgeprof.export import as_dict
 from edgeprof.fit.examples import usable
@@ -51,11 +57,19 @@ PACKAGES = (
     "onnxruntime",
     "nvidia-ml-py",
     "nvidia-cudnn-cu13",
+    "cupti-python",
+    "nvidia-cuda-cupti",
     "numpy",
     "onnx",
 )
 STOP = Stop(min_s=0.05, max_s=0.5)
 GROUPS = ("group1", "group2", "group3", "group4")
+TRACED = (  # launch-bound, in between, saturated; and what asks for other implementations
+    (net_spec(conv=1, depth=8, fc=1, neurons=64), 16),
+    (net_spec(conv=3, depth=(16, 32, 64), kernel=3, padding="same", fc=2, neurons=512), 64),
+    (net_spec(conv=3, depth=128, kernel=3, padding="same", fc=1, neurons=2048), 1024),
+    (net_spec(conv=3, depth=(20, 33, 65), kernel=7, padding="same", stride=(1, 2, 1), fc=1), 256),
+)
 PROBE = net_spec(conv=3, depth=(8, 20, 64), kernel=3, padding="same", fc=2, neurons=128)
 
 
@@ -75,6 +89,8 @@ def main() -> int:
             _write(given.out / "facts.json", target.backend.facts())
             if given.backend == "ort-cuda":
                 probe(given.out)
+                for launch in target.backend.launches:
+                    traces(given.out, launch)
             figures = measure_all(given.out, target, deadline, given.nets)
     except EdgeprofError as error:
         print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
@@ -167,10 +183,16 @@ def compared(found: Sequence[Measurement], launches: Sequence[str]) -> dict[str,
             if inside:
                 ratios = [_ms(b) / _ms(a) for a, b in inside]
                 device = [b.telemetry["device_ms"] / _ms(b) for _, b in inside if "device_ms" in b.telemetry]
+                kernels = [
+                    b.telemetry["gpu_kernels_ms"] / _ms(b)
+                    for _, b in inside
+                    if "gpu_kernels_ms" in b.telemetry
+                ]
                 figures[f"{mode}, {name}"] = {
                     "networks": len(ratios),
                     "latency_over_first": _spread(ratios),
                     "device_over_latency": _spread(device),
+                    "kernels_over_latency": _spread(kernels),
                 }
     return figures
 
@@ -213,6 +235,40 @@ open({str(out / "graph.onnx")!r}, "wb").write(session.graph())
     )
     if done.returncode:
         (out / "probe.txt").write_text(done.stderr, "utf-8")
+
+
+def traces(out: Path, launch: str) -> None:
+    """What CUPTI records of a few networks with a launch mode, in a process of its own; else why it does not."""
+    models = []
+    for number, (net, batch) in enumerate(TRACED):
+        models.append((net.label(), batch, out / f"traced-{number}.onnx"))
+        models[-1][2].write_bytes(model_bytes(net, batch))
+    with closing(CudaBackend()) as backend:
+        options = dict(backend.options("fp32", launch))
+    code = f"""
+import gzip, json
+from edgeprof.backends import ort_cuda
+found = []
+for name, batch, model in {[(name, batch, str(path)) for name, batch, path in models]!r}:
+    options = {options!r}
+    request = dict(model=model, threads=1, providers=[ort_cuda.PROVIDER], options=options, trace_s=0.05, graph=False)
+    noise = lambda wanted: {{key: ort_cuda.noise(one, 0) for key, one in wanted.items()}}
+    found.append(dict(network=name, batch=batch, launch={launch!r}, **ort_cuda.trace(request, noise)))
+with gzip.open({str(out / f"traces-{launch}.json.gz")!r}, "wt") as stream:
+    json.dump(found, stream)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment_of("fp32", launch)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode:
+        (out / f"traces-{launch}.txt").write_text(done.stderr, "utf-8")
+    for *_, path in models:
+        path.unlink()
 
 
 def versions() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from edgeprof.report.figures.accuracy import UNSEEN, Judged, judged, score_table
 from edgeprof.report.figures.disturbance import failure_table, reading_table, warning_table
 from edgeprof.report.figures.drift import round_table, sentinel_table
 from edgeprof.report.figures.kernels import main_kinds
+from edgeprof.report.figures.launches import launch_table
 from edgeprof.report.figures.ratios import in_both, slower_first
 from edgeprof.report.grids import Grid
 from edgeprof.report.settings import PARTS, Setting, settings_of
@@ -67,6 +68,7 @@ def build_report(
         _speed(settings) if measurements else None,
         _kernels(settings) if measurements else None,
         _ratios(settings) if measurements else None,
+        _launches(measurements),
         _steps(settings) if measurements else None,
         _accuracy(law, settings, known) if law else None,
         _law(law) if law else None,
@@ -167,6 +169,14 @@ def _ratios(settings: Sequence[Setting]) -> Section:
     figures = tuple(figure for figure in found if figure)
     missing = () if figures else ("No speed-ups: no two settings measured the same network.",)
     return Section("speed-ups", "Speed-ups", figures=figures, missing=missing)
+
+
+def _launches(measurements: Sequence[Measurement]) -> Section | None:
+    """Launch modes side by side, where the same case was measured with several."""
+    figure, table = f.launch_modes(measurements), launch_table(measurements)
+    if figure is None or table is None:
+        return None
+    return Section("launches", "Launch modes", tables=(table,), figures=(figure,))
 
 
 def _steps(settings: Sequence[Setting]) -> Section:

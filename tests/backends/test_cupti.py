@@ -3,16 +3,23 @@ read from objects with the fields that its classes have."""
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 
-from edgeprof.backends import cupti, ort_cuda
+from edgeprof.backends import cupti, ort, ort_cuda
 from edgeprof.backends.cuda import CudaError, Device
 from edgeprof.nets.build import model_bytes
+from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import parse_model
 from edgeprof.nets.spec import net_spec
+from edgeprof.timing.breakdown import match_events, trace
+from edgeprof.timing.launches import Clock, Span, read_clock, within
+from edgeprof.timing.traced import traced
 
 INSTALLED = find_spec("cupti") is not None
 MANGLED = "_ZN5cudnn17winograd_nonfused24winogradForwardOutput4x4IffEEvNS0_20WinogradOutputParamsIT_T0_EE"
@@ -20,6 +27,13 @@ READABLE = (
     "void cudnn::winograd_nonfused::winogradForwardOutput4x4<float, float>"
     "(cudnn::winograd_nonfused::WinogradOutputParams<float, float>)"
 )
+REQUEST = {
+    "threads": 1,
+    "providers": [ort_cuda.PROVIDER],
+    "options": {"use_tf32": "0"},
+    "trace_s": 0.05,
+    "graph": True,
+}
 
 
 def no_driver() -> str:
@@ -180,16 +194,62 @@ def test_what_cupti_refuses_leaves_nothing_on() -> None:
         cupti.collect(lambda: None, 0, 0.0, silent)
 
 
+class Halfway(Library):
+    """Stands in too: hands over a kernel that the host called for halfway through each traced run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stamps: list[int] = []
+
+    def get_timestamp(self) -> int:
+        if self.enabled:
+            self.stamps.append(super().get_timestamp())
+            return self.stamps[-1]
+        return super().get_timestamp()
+
+    def activity_flush_all(self, flag: int) -> None:
+        ends = self.stamps[2 * cupti.READINGS : -2 * cupti.READINGS]
+        halves = [(begin + end) // 2 for begin, end in zip(ends[::2], ends[1::2], strict=True)]
+        self.completed([call(begin=half, end=half, correlation=i) for i, half in enumerate(halves)])
+        self.completed(
+            [kernel("volta_sgemm_64x64_nn", half + 500, half + 2500, i) for i, half in enumerate(halves)]
+        )
+
+
+def test_a_trace_has_the_nodes_of_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a trace from the session to the kernels of a round, on a processor: nodes and clocks are real, the
+    kernels are not."""
+
+    def on_the_processor(model, threads, providers, options, weights, profiled):
+        assert options == {"use_tf32": "0"}
+        return ort.load(model, threads, ["CPUExecutionProvider"], {}, weights, profiled)
+
+    monkeypatch.setattr(ort_cuda, "load", on_the_processor)
+    monkeypatch.setattr(ort_cuda, "only_here", lambda kernels: kernels)
+    monkeypatch.setattr(cupti, "library", Halfway)
+    net = net_spec(conv=2, depth=(5, 16), fc=1, neurons=8)
+    request = {**REQUEST, "model": model_bytes(net, 2)}
+    answer = ort_cuda.trace(
+        request, lambda wanted: {name: ort_cuda.noise(one, 0) for name, one in wanted.items()}
+    )
+    told = json.loads(json.dumps(answer))
+    windows, runs = ([Span(*ends) for ends in told[name]] for name in ("windows", "runs"))
+    clock = read_clock([(a, b) for a, b in told["clocks"]])
+    assert clock is not None
+    assert within(clock, windows, runs)
+    assert not within(Clock(0), windows, runs)
+    operators = net_operators(net, 2)
+    graph = parse_model(base64.b64decode(told["graph"]), "the graph").graph
+    nodes = [node for node, _ in match_events(trace(graph, operators), operators, told["events"])]
+    found = traced(told, nodes, "fp32")
+    outside = found.telemetry.get("kernels_outside_us", {})
+    assert {k.device.name for k in found.kernels if k.device} | set(outside) == {"volta_sgemm_64x64_nn"}
+    assert found.telemetry["gpu_kernels_ms"] == pytest.approx(0.002)
+
+
 @pytest.mark.gpu
 def test_kernels_of_a_real_network() -> None:
-    request = {
-        "model": model_bytes(net_spec(conv=2, depth=(5, 16), fc=1, neurons=8), 2),
-        "threads": 1,
-        "providers": [ort_cuda.PROVIDER],
-        "options": {"use_tf32": "0"},
-        "trace_s": 0.05,
-        "graph": True,
-    }
+    request = {**REQUEST, "model": model_bytes(net_spec(conv=2, depth=(5, 16), fc=1, neurons=8), 2)}
     found = ort_cuda.trace(
         request, lambda wanted: {name: ort_cuda.noise(one, 0) for name, one in wanted.items()}
     )

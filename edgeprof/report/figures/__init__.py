@@ -10,6 +10,7 @@ from edgeprof.report.figures.disturbance import coverage, round_spread, tails
 from edgeprof.report.figures.drift import drift
 from edgeprof.report.figures.energy import energy, power
 from edgeprof.report.figures.kernels import kernel_shares, kernel_speed
+from edgeprof.report.figures.launches import launch_modes
 from edgeprof.report.figures.ratios import grid_ratio, kernel_ratio, kernel_ratios, network_ratios
 from edgeprof.report.figures.roofline import roofline
 from edgeprof.report.figures.speed import every_network, throughput
@@ -26,6 +27,7 @@ __all__ = [
     "kernel_ratios",
     "kernel_shares",
     "kernel_speed",
+    "launch_modes",
     "measured_against_predicted",
     "network_ratios",
     "power",

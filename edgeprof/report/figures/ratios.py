@@ -48,10 +48,11 @@ def slower_first(first: Setting, second: Setting) -> tuple[Setting, Setting]:
 
 def speed_ups(pairs: Sequence[Pair]) -> list[Ratio]:
     """How many times as fast the second of each pair is, by its rounds and what those of all have in common."""
-    return ratios(*_readings(pairs))
+    return ratios(*readings(pairs))
 
 
-def _readings(pairs: Sequence[Pair]) -> tuple[list[Reading], list[Reading]]:
+def readings(pairs: Sequence[Pair]) -> tuple[list[Reading], list[Reading]]:
+    """Times of both sides with their rounds."""
     return [_reading(a) for a, _ in pairs], [_reading(b) for _, b in pairs]
 
 
@@ -81,7 +82,7 @@ def network_ratios(first: Setting, second: Setting) -> Figure | None:
     if not pairs:
         return None
     found = speed_ups(pairs)
-    mean = mean_ratio(found, [a.case.net for a, _ in pairs], *_readings(pairs))
+    mean = mean_ratio(found, [a.case.net for a, _ in pairs], *readings(pairs))
     ends = mean.interval(LEVEL)
     between = f", between {shown(ends[0])} and {shown(ends[1])} with 95 % confidence" if ends else ""
     series = _with_intervals("network", [a.latency_ms or 0.0 for a, _ in pairs], pairs, found, "points")
