@@ -10,9 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
@@ -24,6 +22,7 @@ from edgeprof.boards.power import RESTORE, Power
 from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.gauges import AS_ROOT, open_gauges
+from edgeprof.boards.sensors.gpu import GpuState
 from edgeprof.boards.sensors.host import Disturbance, HostReading, between, hottest_c, read_host
 from edgeprof.boards.sensors.l4t import read_release
 from edgeprof.boards.sensors.nvml import Gpu
@@ -32,12 +31,12 @@ from edgeprof.boards.sensors.overcurrent import read_overcurrent
 from edgeprof.boards.sensors.rails import read_rails
 from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.errors import EdgeprofError
+from edgeprof.finding import Finding, State
+from edgeprof.gpu import gpu_findings
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.noise import CLOCK_PCT
-
-State = Literal["ok", "warning", "missing"]
 
 LOOK_S = 1.0
 READINGS = 5
@@ -51,21 +50,14 @@ SAMPLING = ("switched", "faulted", "growing")
 OVERCURRENT = "clocks were cut: use the board's own power supply, or a lower power mode (nvpmodel)"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: what was found, and what to do where it is not well."""
-
-    name: str
-    state: State
-    detail: str
-    remedy: str = ""
-
-
 def examine(
-    root: Path = Path("/"), sleep: Callable[[float], None] = time.sleep, gpus: Sequence[Gpu] = ()
+    root: Path = Path("/"),
+    sleep: Callable[[float], None] = time.sleep,
+    gpus: Sequence[Gpu] = (),
+    gpu: GpuState | None = None,
 ) -> list[Finding]:
-    """Everything worth knowing before a sweep, on a machine with these discrete GPUs. Takes a few seconds; runs one
-    small network where a runtime is there."""
+    """Everything worth knowing before a sweep, on a machine with these discrete GPUs, of which ``gpu`` is the first.
+    Takes a few seconds; runs one small network where a runtime is there."""
     machine = detect_machine(root, gpus)
     before = read_host(root)
     sleep(LOOK_S)
@@ -73,6 +65,7 @@ def examine(
     found = [_board(machine), _processor(machine), *_runtimes(), _governor(machine)]
     seen = between(before, after)
     found += [*_company(machine, seen), *_sensors(after, seen), *_jetson(machine, root), *_sources(root)]
+    found += gpu_findings(gpu) if gpu else ()
     found += [_space(), *_probed(machine)]
     return found
 

@@ -19,7 +19,7 @@ from edgeprof.boards.detect import Machine, find_board
 from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
 from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.boards.spec import Board, Estimator
-from edgeprof.errors import BackendError, DomainError, FitError, SpecError
+from edgeprof.errors import BackendError, BoardError, DomainError, FitError, SpecError
 from edgeprof.fit.fitting import sketch_law
 from edgeprof.fit.forms import Form, read_form
 from edgeprof.nets.network import of_family, total_macs, weights_format
@@ -40,6 +40,7 @@ STEP = 6  # networks between two looks at what to measure next
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
 MACS_PER_S = 2e10  # of a thread: a cautious guess, until something was measured
+POWER = frozenset(("rails_mw", "counter"))  # of a reading: what tells it
 PEAK_SHARE = 0.2  # of a GPU's datasheet: another
 GPU_FACTS = ("gpu", "gpu_sms", "gpu_l2_kib", "gpu_memory_mib", "gpu_compute_capability")  # that laws are told
 BUSY = 0.5  # load per core from which the machine counts as busy before a sweep
@@ -221,7 +222,9 @@ def run_sweep(
     :raises EdgeprofError: the request is wrong or cannot be met here.
     """
     if long and target.backend.simulated:
-        raise SpecError("a simulated board does not run on and on", "leave out --sustained and --rate")
+        raise SpecError(
+            "a simulated board does not run on and on", "leave out --sustained, --rate and --energy"
+        )
     cases = cases_of(sweeps, target, tiles)
     images = None
     if tiles is not None:
@@ -234,6 +237,11 @@ def run_sweep(
         images = read_tiles(tiles, *next(iter(sizes)))
     device = nullcontext() if held else alone(target, say)
     with device, gauges_of(target, say) as gauges, Store(db, create=True) as store:
+        if long and long.energy_s and not any(source.gives & POWER for source in gauges.sources):
+            raise BoardError(
+                f"nothing tells the power of {target.machine_title}: no energy can be measured",
+                "leave out --energy; a GPU's driver is asked through nvidia-ml-py (edgeprof doctor)",
+            )
         warnings = noticed(target)
         if soak_s and not target.backend.simulated:
             soaked = soak(cases[0], target.backend, target.place.sense, soak_s)
@@ -384,7 +392,8 @@ def gauges_of(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
     if target.backend.simulated:
         yield Gauges(())
         return
-    with closing(target.place.gauges()) as gauges:
+    card = target.backend.facts().get("gpu_address") if discrete(target) else None
+    with closing(target.place.gauges(card)) as gauges:
         if gauges.denied:
             say(
                 f"not measured without root: {', '.join(LABELS[name] for name in gauges.denied)} · {AS_ROOT} sweep …"
@@ -393,8 +402,13 @@ def gauges_of(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
 
 
 def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
-    """Telemetry of a case, by the board's own sensors."""
-    return telemetry(case, target.backend, gauges, _total(target))
+    """Telemetry of a case, by the board's own sensors; a discrete GPU's are read by the process that uses it."""
+    return {} if discrete(target) else telemetry(case, target.backend, gauges, _total(target))
+
+
+def discrete(target: Target) -> bool:
+    """Whether networks run on a discrete GPU."""
+    return target.spec is not None and target.spec.kind == "discrete"
 
 
 def _total(target: Target) -> Total:

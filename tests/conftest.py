@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -144,6 +148,34 @@ def made_rounds(
 def emulated(tmp_path: Path) -> Callable[[str], Path]:
     """Write an emulated Jetson and give its root: tx1, nano, xavier-nx, orin-nano, agx-orin or thor."""
     return lambda name: write_board(tmp_path / name, name)
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NVIDIA's management library, stood in for (``tests/data/nvml/nvml.c``)."""
+    cc = shutil.which("cc")
+    if cc is None:
+        pytest.skip("there is no C compiler (cc)")
+    path = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    source = Path(__file__).parent / "data/nvml/nvml.c"
+    strict = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+    subprocess.run([cc, *strict, str(source), "-o", str(path)], check=True)
+    return path
+
+
+@pytest.fixture
+def card(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A GPU at 0000:05:00.0 that a library in C stands in for, here and in processes that are started: calls and
+    arguments are real, figures are made up. Files in this folder tell what it is like."""
+    pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed: pip install nvidia-ml-py")
+    folder = tmp_path / "card"
+    folder.mkdir()
+    others = os.environ.get("LD_LIBRARY_PATH")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{nvml_library.parent}{':' + others if others else ''}")
+    monkeypatch.setenv("NVML_STAND_IN", str(folder))
+    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(nvml_library)))
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    return folder
 
 
 # --- small ONNX files

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ class System:
 class Machine:
     """A machine as detected: sizes in KiB and MiB, clocks in MHz; None where it cannot be told. ``device_tree`` and
     ``compatible`` are an ARM board's own name, ``l4t`` a Jetson's release of Linux, ``gpus`` the discrete ones.
-    ``emulated``: another machine plays this one."""
+    ``emulated``: another machine plays this one. ``no_gpu``: why none could be asked for, and what to do, if that is
+    known; no part of what it is."""
 
     model: str
     architecture: str
@@ -74,6 +75,7 @@ class Machine:
     gpus: tuple[str, ...] = ()
     gpu_mib: tuple[int | None, ...] = ()
     emulated: bool = False
+    no_gpu: tuple[str, str] | None = field(default=None, compare=False)
 
     def title(self) -> str:
         """A line for people."""
@@ -81,7 +83,7 @@ class Machine:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "no_gpu"}
 
 
 def detect_machine(root: Path = Path("/"), gpus: Sequence[Gpu] = (), system: System | None = None) -> Machine:
@@ -207,6 +209,8 @@ def _no_jetson(machine: Machine) -> BoardError:
 
 
 def _no_discrete(machine: Machine) -> BoardError:
+    if machine.no_gpu:
+        return BoardError(*machine.no_gpu)
     try:
         named = machine.gpus or tuple(gpu.name for gpu in read_gpus())
     except BoardError as error:

@@ -94,7 +94,7 @@ class Power:
         try:
             yield
         finally:
-            with _undisturbed():
+            with undisturbed():
                 self.restore()
 
     def use(self, mode: ModeDefinition | None, clocks: Clocks | None) -> None:
@@ -204,7 +204,7 @@ def _last(said: str) -> str:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until this is over."""
     if threading.current_thread() is not threading.main_thread():
         yield

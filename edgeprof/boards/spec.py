@@ -11,6 +11,7 @@ from edgeprof import catalogue
 from edgeprof.errors import SpecError
 from edgeprof.nets.spec import first_problem
 
+CARD = "card"  # the rail of a discrete GPU and its circuitry
 Kind = Literal["cpu", "discrete", "jetson"]
 Estimator = Literal["low-decile", "minimum", "median"]
 Positive = Annotated[float, Field(gt=0)]
@@ -110,8 +111,9 @@ class Board(Section):
     sources: tuple[str, ...] = ()
 
     def total_mw(self, rails: Mapping[str, float]) -> float | None:
-        """All the power that the module takes in (mW), from its rails; None where one of them is missing."""
-        names = self.power.total if self.power else ()
+        """All the power that the module takes in (mW), from its rails; None where one of them is missing. A discrete
+        GPU's is that of its card."""
+        names = (CARD,) if self.kind == "discrete" else self.power.total if self.power else ()
         return sum(rails[name] for name in names) if names and all(name in rails for name in names) else None
 
 

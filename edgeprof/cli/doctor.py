@@ -29,13 +29,14 @@ def doctor(
 
     Example: edgeprof doctor
     """
+    from edgeprof.boards.sensors.gpu import gpu_here
     from edgeprof.boards.sensors.nvml import gpus_here
     from edgeprof.doctor import examine
 
     root = o.root()
     if restore:
         return _restore(root, json_)
-    findings = examine(root, gpus=gpus_here(root))
+    findings = examine(root, gpus=gpus_here(root), gpu=gpu_here(root))
     if json_:
         print_json([asdict(finding) for finding in findings])
         return 0

@@ -34,6 +34,13 @@ def sweep(
             min=0.01, max=1e5, help="Each case so many times a second too: response times, up to the p99."
         ),
     ] = None,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy",
+            help="Each case for 5 s more too, for the energy per tile, on a discrete GPU (a Jetson has it anyway).",
+        ),
+    ] = False,
     power_mode: Annotated[
         str | None,
         typer.Option(
@@ -108,6 +115,7 @@ def sweep(
     from edgeprof.modes import in_setting, run_modes, settings
     from edgeprof.sweep import cases_of, estimate_s, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
+    from edgeprof.timing.energy import STEADY_S
     from edgeprof.timing.longrun import LongRun, long_s
 
     if filling := batch == "max":
@@ -132,7 +140,7 @@ def sweep(
     budget_s = o.seconds(budget) if budget is not None else None
     soak_s = o.seconds(soak) if soak is not None else None
     sustained_s = o.seconds(sustained) if sustained is not None else None
-    long = LongRun(sustained_s, rate) if sustained_s or rate else None
+    long = LongRun(sustained_s, rate, STEADY_S if energy else None) if sustained_s or rate or energy else None
     with open_target(board, backend, place=o.place(host, host_python)) as target:
         if filling:
             from edgeprof.largest import fill_memory

@@ -1,13 +1,15 @@
 """The guest: what stays on a board beside the worker while a sweep measures it from elsewhere.
 
-Python 3.6 syntax, standard library alone: its source is sent over ssh. It owns a folder for the networks and for what
-the worker writes, and the lock of the device; and it reads the files that say what the board is and what disturbs it.
-When its standard input ends, so do the processes that work in its folder, and the folder goes. It talks JSON lines, as
-the worker does:
+Python 3.6 syntax, standard library alone; its source is sent over ssh, with :mod:`edgeprof.backends.nvml`. It owns a
+folder for the networks and for what the worker writes, and the lock of the device; it reads the files that say what the
+board is and what disturbs it, and asks the driver of a GPU. When its standard input ends, so do the processes that work
+in its folder, and the folder goes. It talks JSON lines, as the worker does:
 
 - ``{"do": "hello"}`` → folder, Python, system, processor, architecture, logical and usable processors.
 - ``{"do": "read", "patterns": […]}`` → files below ``/`` by path, one character a byte.
 - ``{"do": "keep", "name": NAME, "bytes": N, "drop": [NAME, …]}`` and N bytes → path of the file.
+- ``{"do": "gpus"}`` → GPUs by name and memory, or why there are none. ``{"do": "card", "address": PCI}`` → what the
+  sensors of one say, None if nothing.
 - ``{"do": "lock", "device": NAME}`` → whether it is held now. ``{"do": "unlock"}``.
 
 It sends an empty line every few seconds: where the other side is gone, that ends the connection.
@@ -30,14 +32,14 @@ BLOCK = 2**20
 LARGEST = 2**20  # of a file that is read, bytes
 
 
-def main():
+def main(nvml):
     """Serve requests until standard input ends, then leave nothing behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     remove_leftovers()
     folder = tempfile.mkdtemp(prefix="edgeprof-%d-" % os.getpid())
-    guest = Guest(folder)
+    guest = Guest(folder, nvml)
     try:
         serve(guest, sys.stdin.buffer, sys.stdout)
     except (IOError, OSError):
@@ -87,9 +89,11 @@ def tick(say):
 class Guest(object):
     """What can be asked of it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, nvml):
         self.folder = folder
         self.held = None
+        self.nvml = nvml
+        self.sensors = {}
 
     def hello(self, requests):
         allowed = os.cpu_count() or 1
@@ -138,6 +142,18 @@ class Guest(object):
                 os.unlink(path + ".part")
             raise trouble
         return {"path": path}
+
+    def gpus(self, requests):
+        try:
+            return {"gpus": self.nvml.gpus(), "trouble": None}
+        except self.nvml.NoDriver as trouble:
+            return {"gpus": [], "trouble": [str(trouble), trouble.hint]}
+
+    def card(self, requests, address):
+        if address not in self.sensors:
+            self.sensors[address] = self.nvml.open_sensors(address)
+        found = self.sensors[address]
+        return {"look": found.look() if found else None}
 
     def lock(self, requests, device):
         if self.held is None:

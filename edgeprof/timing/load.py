@@ -89,6 +89,8 @@ def described(seen: Seen, total_mw: Total) -> dict[str, Any]:
         "used_mib": reading.used_mib,
         "swap_mib": reading.swap_mib,
         "fan_pct": reading.fan_pct,
+        "gpu_memory_mhz": reading.gpu_memory_mhz,
+        "throttle_reasons": None if reading.cuts is None else list(reading.cuts),
         "sources": dict(seen.sources),
     }
 

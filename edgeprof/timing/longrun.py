@@ -1,4 +1,4 @@
-"""Long runs: a network on and on until the board is warm, and at a fixed rate with idle gaps between."""
+"""Long runs: a network on and on until the board is warm, at a fixed rate with idle gaps between, or for its energy."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edgeprof.boards.sensors.gauges import Gauges, Seen, mean
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
+from edgeprof.timing import energy as steady
 from edgeprof.timing.load import Total, described, known
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.session import Progress
@@ -28,21 +29,39 @@ LOOK_S = 1.0  # between two looks
 SHORT_S = 10.0  # a run that is looked at more often
 POINTS = 60  # of a curve, at most
 STEADY = 0.03  # of the throughput: the points from then on lie this close to the last quarter
-TOLD = ("power_mw", "gpu_mhz", "gpu_load_pct", "cpu_mhz", "temperature_c", "used_mib", "fan_pct", "sources")
+TOLD = (
+    *(
+        "power_mw",
+        "gpu_mhz",
+        "gpu_memory_mhz",
+        "gpu_load_pct",
+        "cpu_mhz",
+        "temperature_c",
+        "used_mib",
+        "fan_pct",
+    ),
+    *("throttle_reasons", "sources"),
+)
 
 Look = tuple[float, Seen]  # seconds since the run began
 
 
 @dataclass(frozen=True)
 class LongRun:
-    """What is asked for: seconds on and on (``sustained_s``), and runs a second (``rate_hz``)."""
+    """What is asked for: seconds on and on (``sustained_s``), runs a second (``rate_hz``), and seconds of a steady loop
+    for the energy (``energy_s``)."""
 
     sustained_s: float | None = None
     rate_hz: float | None = None
+    energy_s: float | None = None
 
     def asked(self) -> dict[str, dict[str, float]]:
         """By the name of its result, what each part of it was asked to be."""
-        parts = {"sustained": {"asked_s": self.sustained_s}, "at_rate": {"rate_hz": self.rate_hz}}
+        parts = {
+            "sustained": {"asked_s": self.sustained_s},
+            "at_rate": {"rate_hz": self.rate_hz},
+            "energy": {"asked_s": self.energy_s},
+        }
         return {name: dict(part) for name, part in parts.items() if None not in part.values()}  # type: ignore[arg-type]
 
 
@@ -51,7 +70,9 @@ def long_s(wanted: LongRun | None) -> float:
     if wanted is None:
         return 0.0
     paced = min(RESPONSES / wanted.rate_hz, LONGEST_S) if wanted.rate_hz else 0.0
-    return (wanted.sustained_s or 0.0) + paced
+    return (
+        (wanted.sustained_s or 0.0) + paced + (steady.energy_s(wanted.energy_s) if wanted.energy_s else 0.0)
+    )
 
 
 def long_telemetry(
@@ -62,7 +83,7 @@ def long_telemetry(
     wanted: LongRun,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
-    """Telemetry of a long run: ``sustained``, ``at_rate``, or both; what is not known is absent.
+    """Telemetry of a long run: ``sustained``, ``at_rate``, ``energy``, or several; what is not known is absent.
 
     :raises WorkerError: it crashed. :raises BackendError: nothing really runs.
     """
@@ -74,6 +95,9 @@ def long_telemetry(
         seconds = min(RESPONSES / wanted.rate_hz, LONGEST_S)
         ran, looks = _run(case, backend, gauges, seconds, wanted.rate_hz, clock)
         found["at_rate"] = {**wanted.asked()["at_rate"], **at_rate(case.batch, ran, looks, total_mw)}
+    if wanted.energy_s:
+        measured = steady.energy(case, backend, gauges, total_mw, wanted.energy_s, clock=clock)
+        found["energy"] = {**wanted.asked()["energy"], **measured}
     return found
 
 
@@ -107,7 +131,8 @@ def run_long(
         except (WorkerError, BackendError) as error:
             failed.append((case, f"long run: {error.message}"))
             continue
-        store.add_round(case, Round(number=NUMBER, status="ok", telemetry={**had, **found}), uid)
+        telemetry = {**had, **found, **steady.top(found.get("energy", {}))}
+        store.add_round(case, Round(number=NUMBER, status="ok", telemetry=telemetry), uid)
         spent_s += sum(part["spent_s"] for part in found.values())
         say(f"{case.label()}: {told(found)}")
     return spent_s, failed
@@ -120,6 +145,9 @@ def sustained(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total
     settled = float(np.median(speeds[-max(len(speeds) // 4, 1) :])) if speeds else None
     events = [(at, s.reading.throttle_events) for at, s in looks if s.reading.throttle_events is not None]
     cut = next((at for at, count in events if count > (events[0][1] or 0)), None)
+    reasons = [(at, s.reading.cuts) for at, s in looks if s.reading.cuts is not None]
+    if cut is None:
+        cut = next((at for at, texts in reasons if texts), None)
     return known(
         {
             **_told(looks, total_mw),
@@ -129,7 +157,7 @@ def sustained(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total
             "start_tiles_per_ms": speeds[0] if speeds else None,
             "steady_tiles_per_ms": settled,
             "steady_from_s": _steady_from(points, settled),
-            "throttled": cut is not None if events else None,
+            "throttled": cut is not None if events or reasons else None,
             "throttled_after_s": cut,
             "tiles_per_joule": _per_joule(batch, ran, looks, total_mw),
             "curve": points,
@@ -197,12 +225,13 @@ def _steady_from(points: Sequence[dict[str, Any]], settled: float | None) -> flo
 
 
 def _told(looks: Sequence[Look], total_mw: Total) -> dict[str, Any]:
-    telemetry = described(mean([seen for _, seen in looks]), total_mw)
+    readings = [seen for _, seen in looks]
+    telemetry = described(mean(readings), total_mw) | {"power_mw": steady.power_mw(readings, total_mw)[0]}
     return known({name: telemetry[name] for name in TOLD})
 
 
 def _per_joule(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> float | None:
-    power = total_mw(mean([seen for _, seen in looks]).reading.rails_mw)
+    power, _ = steady.power_mw([seen for _, seen in looks], total_mw)
     return ran.runs * batch / (power / 1e3 * ran.spent_s) if power else None
 
 
@@ -223,4 +252,6 @@ def told(found: Mapping[str, Any]) -> str:
         parts.append(f"{run['rate_hz']:g} runs/s: p50 {run['p50_ms']:.4g} ms, p99 {run['p99_ms']:.4g} ms")
         if run["late"]:
             parts.append(f"{run['late']} of {run['runs']} began late")
+    if run := found.get("energy"):
+        parts.append(steady.told(run))
     return ", ".join(parts)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from edgeprof.boards.detect import Machine, detect_machine, emulated
 from edgeprof.boards.power import Power
+from edgeprof.boards.sensors.card import open_card
 from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.gauges import Gauges, open_gauges
 from edgeprof.boards.sensors.host import HostReading, read_host
@@ -61,8 +62,9 @@ class Place(Starter, Protocol):
         """Its counters now; all unknown where it cannot be asked."""
         ...
 
-    def gauges(self) -> Gauges:
-        """Its own sensors, open; without any source where there are none."""
+    def gauges(self, card: str | None = None) -> Gauges:
+        """Its own sensors, open; without any source where there are none. ``card``: those of the discrete GPU at this
+        PCI address instead."""
         ...
 
     def power_mode(self) -> str | None:
@@ -112,8 +114,11 @@ class Here:
     def sense(self) -> HostReading:
         return read_host(self.root)
 
-    def gauges(self) -> Gauges:
-        return open_gauges(self.root)
+    def gauges(self, card: str | None = None) -> Gauges:
+        if card is None:
+            return open_gauges(self.root)
+        found = open_card(card)
+        return Gauges([found] if found else ())
 
     def power_mode(self) -> str | None:
         mode = read_power_mode(self.root)

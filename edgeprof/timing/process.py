@@ -241,10 +241,10 @@ def program(driver: str, needs: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The worker's source: name and text of each module, in the order they are loaded; a later one may import those
     before it by these names."""
     names = ("edgeprof.timing.loop", *needs, driver, "edgeprof.timing.worker")
-    return [(name, _source(name)) for name in names]
+    return [(name, source(name)) for name in names]
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
     """The text of one of edgeprof's own modules."""
     package, _, module = name.rpartition(".")
     return (resources.files(package) / f"{module}.py").read_text("utf-8")

@@ -238,8 +238,8 @@ class _Session:
             found = dict(self._observe(case))
             self.measuring_s += found.get("loaded_s", 0.0)
             events = [n for n in (seen.throttle_events, found.pop("throttle_events", None)) if n is not None]
-            if events:
-                found["throttled"] = any(events)
+            if events:  # what a device told of itself stands
+                found["throttled"] = any(events) or bool(result.telemetry.get("throttled"))
             result = replace(
                 result,
                 telemetry={**result.telemetry, **found, "disturbance": noise},

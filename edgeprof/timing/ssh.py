@@ -13,19 +13,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib import resources
+from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgeprof.boards.detect import FILES as MACHINE_FILES
 from edgeprof.boards.detect import Machine, System, detect_machine, physical_cores
 from edgeprof.boards.power import Power
+from edgeprof.boards.sensors.card import Card
 from edgeprof.boards.sensors.desktop import FILES as DESKTOP_FILES
 from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.gauges import Gauges
 from edgeprof.boards.sensors.host import FILES as HOST_FILES
 from edgeprof.boards.sensors.host import HostReading, read_host
 from edgeprof.boards.sensors.l4t import read_release
+from edgeprof.boards.sensors.nvml import Gpu
 from edgeprof.boards.sensors.nvpmodel import FILES as POWER_FILES
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.boards.sensors.reading import Reading
@@ -33,7 +36,7 @@ from edgeprof.boards.sensors.sysfs import FILES as SENSOR_FILES
 from edgeprof.boards.sensors.sysfs import Sysfs, read_sysfs
 from edgeprof.errors import BackendError, BoardError, WorkerError
 from edgeprof.timing.place import Start, ending, wait_for_lock
-from edgeprof.timing.process import Peer
+from edgeprof.timing.process import Peer, source
 
 # A line that is lost is noticed after 15 s. One connection a process, so that its end ends the process.
 OPTIONS = {
@@ -149,7 +152,12 @@ class Host:
                 logical_cores=self._hello["logical_cores"],
                 usable_cores=min(physical_cores(root) or allowed, allowed),
             )
-            return detect_machine(root, system=system)
+            found = self._guest.ask({"do": "gpus"}, ANSWER_S)
+            machine = detect_machine(root, [Gpu(**gpu) for gpu in found["gpus"]], system)
+            if not found["trouble"]:
+                return machine
+            trouble, hint = found["trouble"]
+            return replace(machine, no_gpu=(f"{self.name}: {trouble}", f"on {self.name}: {hint}"))
 
     def sense(self) -> HostReading:
         if self._guest.alive:
@@ -157,8 +165,10 @@ class Host:
                 return read_host(root)
         return HostReading(time.monotonic())
 
-    def gauges(self) -> Gauges:
+    def gauges(self, card: str | None = None) -> Gauges:
         self._connect()
+        if card is not None:
+            return Gauges([Card(partial(self.look, card))] if self.look(card) else ())
         with self._copied(SENSOR_FILES) as root:
             jetson = read_release(root) is not None
         return Gauges([_Files(self)] if jetson else ())
@@ -168,6 +178,16 @@ class Host:
         if self._guest.alive:
             with suppress(WorkerError, BackendError), self._copied(SENSOR_FILES) as root:
                 return read_sysfs(root)
+        return None
+
+    def look(self, card: str) -> Mapping[str, Any] | None:
+        """What the sensors of its GPU at this address say now; None where they cannot be asked."""
+        if self._guest.alive:
+            with suppress(WorkerError, BackendError):
+                found: Mapping[str, Any] | None = self._guest.ask({"do": "card", "address": card}, ANSWER_S)[
+                    "look"
+                ]
+                return found
         return None
 
     def power_mode(self) -> str | None:
@@ -263,5 +283,6 @@ class _Files(Sysfs):
 
 
 def guest_parts() -> list[tuple[str, str]]:
-    """The guest's source."""
-    return [("guest", (resources.files("edgeprof.timing") / "guest.py").read_text("utf-8"))]
+    """The guest's source, and what it asks of NVIDIA's driver with."""
+    names = ("edgeprof.backends.nvml", "edgeprof.timing.guest")
+    return [(name, source(name)) for name in names]

@@ -21,7 +21,8 @@ import pytest
 from benchmarks.kills import ended, rounds_in
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
-from edgeprof.boards.detect import detect_machine
+from edgeprof.boards.detect import detect_machine, find_board
+from edgeprof.boards.sensors.reading import Reading
 from edgeprof.boards.sensors.sysfs import read_sysfs
 from edgeprof.cli import run
 from edgeprof.errors import BackendError, BoardError, WorkerError
@@ -459,6 +460,35 @@ def test_a_desk_that_ends_leaves_nothing_on_the_board(number, board):
         os.killpg(desk.pid, number)
         desk.wait(timeout=60)
     assert board.left() == []
+
+
+def beside_a_card(card):
+    """The board's interpreter, where a library in C stands in for the driver's: what is parsed, no figure of a GPU."""
+    names = ("LD_LIBRARY_PATH", "NVML_STAND_IN")
+    return " ".join(["env", *(f"{name}={os.environ[name]}" for name in names), sys.executable])
+
+
+def test_a_gpu_is_known_by_its_own_name(board, card):
+    with closing(Host(board.name, beside_a_card(card))) as host:
+        machine = host.machine()
+        assert (machine.gpus, machine.gpu_mib) == (("NVIDIA A2",), (15356,))
+        assert find_board("auto", machine).name == find_board("discrete", machine).name == "a2"
+        with closing(host.gauges("0000:05:00.0")) as gauges:
+            reading = gauges.read().reading
+            assert (reading.rails_mw, reading.gpu_mhz) == ({"card": 15000}, 1200)
+            assert reading.counter is not None
+            (card / "lost").touch()
+            assert gauges.read().reading == Reading()
+        assert not host.gauges("0000:06:00.0").sources
+
+
+def test_a_board_without_a_gpu_says_why(board, card, capsys):
+    (card / "no_gpu").touch()
+    flags = ["--host", board.name, "--host-python", beside_a_card(card)]
+    assert run(["sweep", "quick", "--board", "discrete", *flags]) == 2
+    said = capsys.readouterr().err
+    assert "board: the NVIDIA driver lists no GPU" in said
+    assert "hint: on board: nvidia-smi must list" in said
 
 
 def test_sensors_and_power_mode_are_the_board_s(host):

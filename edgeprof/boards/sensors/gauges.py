@@ -118,7 +118,8 @@ def _monitor(root: Path) -> Monitor:
 
 
 def mean(seen: Sequence[Seen]) -> Seen:
-    """The mean of several readings, field by field, over those that know it; of counters the last."""
+    """The mean of several readings, field by field, over those that know it; of counters the last, and why clocks were
+    cut in any of them."""
     if not seen:
         return Seen(Reading(), {})
     readings = [s.reading for s in seen]
@@ -132,6 +133,8 @@ def mean(seen: Sequence[Seen]) -> Seen:
         used_mib=_mean(r.used_mib for r in readings),
         swap_mib=_mean(r.swap_mib for r in readings),
         fan_pct=_mean(r.fan_pct for r in readings),
+        gpu_memory_mhz=_mean(r.gpu_memory_mhz for r in readings),
+        cuts=_any(r.cuts for r in readings),
     )
     return Seen(found, {name: source for s in seen for name, source in s.sources.items()})
 
@@ -139,6 +142,11 @@ def mean(seen: Sequence[Seen]) -> Seen:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _any(tables: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    known = [table for table in tables if table is not None]
+    return tuple(dict.fromkeys(text for table in known for text in table)) if known else None
 
 
 def _mean_table(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeprof.backends.nvml import NoDriver, gpus, opened
 from edgeprof.boards.sensors.reading import Reading
 from edgeprof.errors import BoardError
 
@@ -20,36 +21,32 @@ class Gpu:
     memory_mib: int | None = None
 
 
+@contextmanager
+def driver() -> Iterator[Any]:
+    """The driver's library through NVIDIA's bindings, open meanwhile.
+
+    :raises BoardError: nvidia-ml-py is not installed, or there is no driver.
+    """
+    try:
+        nvml = opened()
+    except NoDriver as trouble:
+        raise BoardError(str(trouble), trouble.hint) from None
+    try:
+        yield nvml
+    finally:
+        with suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+
+
 def read_gpus() -> tuple[Gpu, ...]:
     """The GPUs of this machine, in the driver's order.
 
     :raises BoardError: nvidia-ml-py is not installed, there is no driver, or no GPU.
     """
     try:
-        import pynvml
-    except ImportError:
-        raise BoardError(
-            "NVIDIA GPUs are found through nvidia-ml-py, which is not installed",
-            "pip install nvidia-ml-py, or edgeprof with its extra: pip install 'edgeprof[gpu]'",
-        ) from None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        raise BoardError(
-            f"no NVIDIA driver answers here: {error}",
-            "nvidia-smi must list the GPU; in a container, pass it in",
-        ) from None
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        if not handles:
-            raise BoardError("the NVIDIA driver lists no GPU", "nvidia-smi must list the GPU")
-        return tuple(_gpu(pynvml, handle) for handle in handles)
-    except pynvml.NVMLError as error:
-        raise BoardError(
-            f"the NVIDIA driver does not name its GPUs: {error}", "see what nvidia-smi says"
-        ) from None
-    finally:
-        pynvml.nvmlShutdown()
+        return tuple(Gpu(**found) for found in gpus())
+    except NoDriver as trouble:
+        raise BoardError(str(trouble), trouble.hint) from None
 
 
 class NvmlGauge:
@@ -86,7 +83,7 @@ class NvmlGauge:
         pass
 
     def close(self) -> None:
-        with contextlib.suppress(self._nvml.NVMLError):
+        with suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
 
     def _asked(self, question: Callable[[], Any]) -> float | None:
@@ -103,11 +100,3 @@ def gpus_here(root: Path = Path("/")) -> tuple[Gpu, ...]:
         return read_gpus() if root == Path("/") else ()
     except BoardError:
         return ()
-
-
-def _gpu(pynvml, handle) -> Gpu:  # type: ignore[no-untyped-def]
-    name = pynvml.nvmlDeviceGetName(handle)
-    memory = None
-    with contextlib.suppress(pynvml.NVMLError):
-        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20
-    return Gpu(name.decode() if isinstance(name, bytes) else str(name), memory)

@@ -16,7 +16,19 @@ LABELS = {  # what people call the fields of a reading
     "swap_mib": "swap",
     "throttle_events": "throttle events",
     "fan_pct": "fan",
+    "gpu_memory_mhz": "memory clock",
+    "counter": "energy counter",
+    "cuts": "cut clocks",
+    "power_source": "how power is sampled",
 }
+
+
+@dataclass(frozen=True)
+class Counter:
+    """An energy counter (mJ), and when it was read (s, by a clock of the sensor's machine)."""
+
+    mj: float
+    at_s: float
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,8 @@ class Reading:
     """What sensors say. What they do not say is None or empty, never zero.
 
     ``rails_mw`` is power by rail; ``used_mib`` what of the board's memory is in use, by processor and GPU together;
-    ``throttle_events`` counts since the start; ``fan_pct`` of its highest duty; temperatures by sensor.
+    ``throttle_events`` counts since the start; ``fan_pct`` of its highest duty; temperatures by sensor. Of a discrete
+    GPU: its memory's clock, its energy counter, why clocks are cut at the moment, and how its power is sampled.
     """
 
     rails_mw: Mapping[str, float] = field(default_factory=dict)
@@ -36,6 +49,10 @@ class Reading:
     swap_mib: float | None = None
     throttle_events: int | None = None
     fan_pct: float | None = None
+    gpu_memory_mhz: float | None = None
+    counter: Counter | None = None
+    cuts: tuple[str, ...] | None = None
+    power_source: str | None = None
 
     def known(self) -> frozenset[str]:
         """The names of what it says."""
