@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
-from edgeprof.backends.simulated import SimulatedBackend
 from edgeprof.boards.detect import Machine, find_board
 from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
 from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.boards.spec import Board, Estimator
-from edgeprof.errors import BackendError, BoardError, DomainError, FitError, SpecError
-from edgeprof.fit.fitting import sketch_law
-from edgeprof.fit.forms import Form, read_form
+from edgeprof.errors import BackendError, BoardError, SpecError
 from edgeprof.nets.network import of_family, total_macs, weights_format
 from edgeprof.store import Store
-from edgeprof.sweeps.adaptive import choose_next
 from edgeprof.sweeps.case import Case, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
@@ -35,8 +30,10 @@ from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.session import Images, Progress, SweepResult, run_session
 from edgeprof.timing.soak import soak
 
+if TYPE_CHECKING:
+    from edgeprof.backends.simulated import SimulatedBackend
+
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
-STEP = 6  # networks between two looks at what to measure next
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
 MACS_PER_S = 2e10  # of a thread: a cautious guess, until something was measured
@@ -109,8 +106,8 @@ def open_target(
         spec = find_board(board, machine)
         opened = _open_own(spec, place) if backend == "auto" else open_backend(backend, place)
         stack.callback(opened.close)
-        if isinstance(opened, SimulatedBackend):
-            law = opened.law
+        if opened.simulated:
+            law = cast("SimulatedBackend", opened).law
             title = str(law.machine.get("model", law.board))
             yield Target(
                 law.board,
@@ -252,11 +249,13 @@ def run_sweep(
             target, gauges, store, noticed=warnings, stop=stop, tiles=images, seed=seed, watch=watch
         )
         if budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh:
+            from edgeprof.budget import spend  # it fits laws: SymPy and SciPy are of no use to other sweeps
+
             inputs = cases[0].inputs
             pool = tuple(
                 target.case(work, inputs) for work in expand(sweeps[0].resampled(_pool(sweeps[0]), None))
             )
-            result = spend(pool, store, _design_form(target), measure, rounds=rounds, budget_s=budget_s)
+            result = spend(pool, store, target.backend, measure, rounds=rounds, budget_s=budget_s)
         else:
             result = measure(cases, rounds=rounds, budget_s=budget_s, fresh=fresh)
         if long:
@@ -304,71 +303,6 @@ def session_on(
 def _pool(sweep: SweepSpec) -> int:
     assert sweep.sample is not None
     return sweep.sample.nets * POOL
-
-
-def _design_form(target: Target) -> Form:
-    """The form whose terms a design is for: a simulated law's own, else ``kernels``."""
-    backend = target.backend
-    return backend.law.as_form if isinstance(backend, SimulatedBackend) else read_form("kernels")
-
-
-def spend(
-    pool: Sequence[Case],
-    store: Store,
-    form: Form,
-    measure: Callable[..., SweepResult],
-    *,
-    rounds: int,
-    budget_s: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> SweepResult:
-    """Spend ``budget_s`` on what teaches a law of ``form`` most.
-
-    In the first round a third of the cases is taken from the random ``pool`` in its order, and the rest chosen from it
-    by design, a few at a time; the later rounds measure the same cases again. What the store has of the pool counts.
-    """
-    begin = clock()
-    done, designed = store.done(), store.designed()
-    taken = [case for case in pool if any((case.key(), n) in done for n in range(1, rounds + 1))]
-    reused = sum(all((case.key(), n) in done for n in range(1, rounds + 1)) for case in taken)
-    results: list[SweepResult] = []
-    while len(taken) < len(pool) and clock() - begin < budget_s / rounds:
-        left = [case for case in pool if case not in set(taken)]
-        count = STEP // 3 if len(taken) >= STEP else STEP
-        drawn, rest = left[:count], left[count:]
-        chosen = _telling(store, form, taken, rest, pool, STEP - count) if taken else []
-        store.add_designed(case for case in chosen if case.key() not in designed)
-        taken += [*drawn, *chosen]
-        results.append(
-            measure([*drawn, *chosen], rounds=1, budget_s=max(budget_s / rounds - clock() + begin, 0.0))
-        )
-    results.append(measure(taken, rounds=rounds, budget_s=max(budget_s - clock() + begin, 0.0)))
-    failed = dict(pair for result in results for pair in result.failed)
-    return SweepResult(
-        cases=len(taken),
-        measured=len(taken) - reused - len(failed),
-        reused=reused,
-        failed=tuple(failed.items()),
-        wall_s=clock() - begin,
-        measuring_s=sum(result.measuring_s for result in results),
-        stopped="budget",
-        warned=tuple(dict.fromkeys(pair for result in results for pair in result.warned)),
-    )
-
-
-def _telling(
-    store: Store, form: Form, taken: Sequence[Case], rest: Sequence[Case], pool: Sequence[Case], count: int
-) -> list[Case]:
-    """``count`` cases of ``rest`` that teach most beside those ``taken``; none while there is no law to go by."""
-    keys = {case.key() for case in taken}
-    known = [m for m in store.measurements() if m.case.key() in keys and m.latency_ms is not None]
-    measured, candidates, family = (
-        [(case.net, case.batch) for case in cases] for cases in ([m.case for m in known], rest, pool)
-    )
-    try:
-        return [rest[i] for i in choose_next(sketch_law(known, form), measured, candidates, family, count)]
-    except (FitError, DomainError):
-        return list(rest[:count])
 
 
 def noticed(target: Target) -> tuple[str, ...]:

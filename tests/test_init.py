@@ -26,3 +26,8 @@ def test_other_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = edgeprof.nothing
     assert not isinstance(edgeprof.compare_sides, ModuleType)
+
+
+def test_the_names_alone_load_nothing() -> None:
+    code = "import edgeprof, sys; assert not {'numpy', 'onnx', 'pydantic', 'scipy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import onnxruntime
@@ -15,6 +19,8 @@ from edgeprof.errors import BackendError, BoardError
 from edgeprof.sweep import estimate_s, launched, open_target
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep
+
+ROOT = Path(__file__).resolve().parents[1]
 
 no_provider = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this is the package for GPUs"
@@ -117,3 +123,29 @@ def test_a_gpu_is_guessed_by_its_datasheet_and_a_processor_beside_it_is_not() ->
     on_gpu = case.model_copy(update={"backend": "ort-cuda", "threads": 1})
     slow, fast = (estimate_s([one], 1, Stop(), board) for one in (case, on_gpu))
     assert fast < 20 < slow / 10
+
+
+HEAVY = {"sympy", "scipy", "statsmodels", "pandas", "sklearn", "matplotlib", "plotly", "onnxruntime"}
+LOADED = """
+import json, sys
+from edgeprof.cli import run
+if "--dry-run" not in sys.argv:
+    import edgeprof.timing.session
+    edgeprof.timing.session.PAUSES_S = ()  # a busy machine is not waited for
+status = run(sys.argv[1:])
+print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["measured", "dry"])
+def test_a_plain_sweep_loads_nothing_that_fits_laws(tmp_path: Path, more: list[str]) -> None:
+    """A board with little memory keeps it for the network."""
+    (tmp_path / "tiny.toml").write_text("[net]\nconv = 1\nneurons = 8\nbatch = 2\nthreads = 1\n")
+    command = [sys.executable, "-c", LOADED, "sweep", "./tiny.toml", "--rounds", "1", "--db", "l.db", *more]
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    status, modules = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0, done.stderr
+    assert HEAVY.isdisjoint(name.partition(".")[0] for name in modules)
+    assert not any(name.startswith(("edgeprof.fit", "onnx.reference")) for name in modules)

@@ -9,9 +9,7 @@ from edgeprof.backends.base import Backend
 from edgeprof.backends.engines import RtxBackend, TensorrtBackend
 from edgeprof.backends.gpu import CudaBackend
 from edgeprof.backends.runtime import RuntimeBackend
-from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
 from edgeprof.errors import BackendError
-from edgeprof.fit.law import read_law
 from edgeprof.timing.place import HERE, Here, Place
 
 
@@ -36,6 +34,9 @@ def _ort_tensorrt_rtx(argument: str, place: Place) -> Backend:
 def _simulated(argument: str, place: Place) -> Backend:
     if not isinstance(place, Here):
         raise BackendError("a simulated board is not measured on another machine", "leave out --host")
+    from edgeprof.backends.simulated import SimulatedBackend, parse_simulated  # laws: what runs needs none
+    from edgeprof.fit.law import read_law
+
     law, noise, faults = parse_simulated(argument)
     return SimulatedBackend(read_law(law), noise, faults)
 

@@ -12,16 +12,6 @@ from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from edgeprof import advice
 
 if TYPE_CHECKING:
@@ -71,10 +61,12 @@ def warn(codes: Iterable[str]) -> None:
 @contextmanager
 def watching(title: str) -> Iterator[Callable[[SweepProgress], None]]:
     """A bar with the time left on a terminal, once it takes over two seconds; nothing anywhere else."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda progress: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -84,7 +76,7 @@ def watching(title: str) -> Iterator[Callable[[SweepProgress], None]]:
         TimeRemainingColumn(elapsed_when_finished=False),
     )
     begin = time.monotonic()
-    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
         task = bar.add_task(title, total=None, visible=False)
 
         def watch(progress: SweepProgress) -> None:
@@ -102,9 +94,14 @@ def watching(title: str) -> Iterator[Callable[[SweepProgress], None]]:
 @contextmanager
 def working(title: str) -> Iterator[None]:
     """What goes on, and for how long, on a terminal; nothing anywhere else. For work whose end cannot be foreseen."""
-    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         bar.add_task(title, total=None)
         yield
 

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
-from onnx.reference import ReferenceEvaluator
 
 from edgeprof.errors import SpecError
 
@@ -142,6 +141,8 @@ def _result(
 def _run(
     node: onnx.NodeProto, values: Mapping[str, NDArray[Any]], opsets: list[onnx.OperatorSetIdProto]
 ) -> Any:
+    from onnx.reference import ReferenceEvaluator  # every operator there is, in Python: few networks need it
+
     typed = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
         for name, value in values.items()

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, bdtrik
 
 from edgeprof.boards.spec import Estimator
 from edgeprof.timing.breakdown import band_mean
@@ -93,5 +92,7 @@ def combine(values: Sequence[float], estimator: Estimator) -> float:
 def _successes(probability: float, n: int, q: float) -> int:
     """The least number of successes in ``n`` trials, each with chance ``q``, that is not exceeded with ``probability``.
     As ``scipy.stats.binom.ppf``, which takes half a second to import."""
+    from scipy.special import bdtr, bdtrik  # a sweep reads no interval: SciPy is not for its process
+
     at = math.ceil(bdtrik(probability, n, q))
     return at - 1 if at > 0 and bdtr(at - 1, n, q) >= probability else at

@@ -1,14 +1,9 @@
-"""Choosing what to measure next: on laws of known shape, and in a real sweep with a budget."""
+"""Choosing what to measure next, on laws of known shape."""
 
 import numpy as np
-import pytest
 
-from edgeprof.fit.fitting import fit_law, sketch_law
-from edgeprof.fit.forms import read_form
 from edgeprof.fit.law import read_law
 from edgeprof.nets.spec import net_spec
-from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.adaptive import PRIOR, _rows, choose_next
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep
@@ -65,47 +60,3 @@ def test_the_prediction_variance_is_lower_than_of_random_choices():
     chosen = variance(choose_next(LAW, [], candidates, family, 8))
     rng = np.random.default_rng(0)
     assert chosen < min(variance(rng.choice(40, 8, replace=False)) for _ in range(50))
-
-
-@pytest.fixture
-def spent(tmp_path):
-    """A sweep on a simulated board that had a budget."""
-    spec = parse_sweep({"name": "mine", "sample": SAMPLE}, "test")
-    with open_target(backend="simulated:gtx960-theano,noise=3%") as target:
-        result = run_sweep([spec], tmp_path / "a.db", target, budget_s=1.5, seed=1)
-    with Store(tmp_path / "a.db") as store:
-        yield spec, result, store.measurements(), tmp_path
-
-
-def test_a_third_is_random_and_the_rest_designed(spent):
-    spec, result, measured, _ = spent
-    random = [m for m in measured if not m.designed]
-    assert result.stopped == "budget"
-    assert result.cases == len(measured) > 6
-    assert len(random) >= len(measured) / 3 - 1
-    assert len(random) < len(measured)
-    first = [work.net for work in expand(spec)][:6]
-    assert {m.case.net for m in random} >= set(
-        first
-    )  # the pool's own order, so what is random is known beforehand
-
-
-def test_only_random_networks_are_evidence(spent):
-    _, _, measured, _ = spent
-    fit = fit_law(measured, read_form("eq13"))
-    labels = {m.case.net.label() for m in measured if not m.designed}
-    assert {row.net for row in fit.cv.rows} <= labels
-    assert len(fit.law.conformal) == fit.cv.nets == len(labels)
-    assert sketch_law(measured, read_form("eq13")).overhead[0].coefficient == pytest.approx(9.8e-3, rel=0.1)
-
-
-def test_the_same_command_goes_on(spent):
-    spec, result, measured, folder = spent
-    with open_target(backend="simulated:gtx960-theano,noise=3%") as target:
-        again = run_sweep([spec], folder / "a.db", target, budget_s=1.5, seed=1)
-    with Store(folder / "a.db") as store:
-        known = {m.case.key(): m for m in store.measurements()}
-    assert again.cases >= result.cases
-    for m in measured:
-        assert known[m.case.key()].designed == m.designed
-        assert known[m.case.key()].rounds_ms[: len(m.rounds_ms)] == m.rounds_ms

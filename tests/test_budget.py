@@ -1,0 +1,63 @@
+"""A sweep with a budget, on a simulated board."""
+
+import pytest
+
+from edgeprof.fit.fitting import fit_law, sketch_law
+from edgeprof.fit.forms import read_form
+from edgeprof.store import Store
+from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweeps.expand import expand
+from edgeprof.sweeps.spec import parse_sweep
+
+SAMPLE = {
+    "nets": 20,
+    "seed": 3,
+    "conv": "1..5",
+    "fc": "1..5",
+    "depth": "5..80 log",
+    "neurons": "128..2048 log",
+}
+
+
+@pytest.fixture
+def spent(tmp_path):
+    """A sweep on a simulated board that had a budget."""
+    spec = parse_sweep({"name": "mine", "sample": SAMPLE}, "test")
+    with open_target(backend="simulated:gtx960-theano,noise=3%") as target:
+        result = run_sweep([spec], tmp_path / "a.db", target, budget_s=1.5, seed=1)
+    with Store(tmp_path / "a.db") as store:
+        yield spec, result, store.measurements(), tmp_path
+
+
+def test_a_third_is_random_and_the_rest_designed(spent):
+    spec, result, measured, _ = spent
+    random = [m for m in measured if not m.designed]
+    assert result.stopped == "budget"
+    assert result.cases == len(measured) > 6
+    assert len(random) >= len(measured) / 3 - 1
+    assert len(random) < len(measured)
+    first = [work.net for work in expand(spec)][:6]
+    assert {m.case.net for m in random} >= set(
+        first
+    )  # the pool's own order, so what is random is known beforehand
+
+
+def test_only_random_networks_are_evidence(spent):
+    _, _, measured, _ = spent
+    fit = fit_law(measured, read_form("eq13"))
+    labels = {m.case.net.label() for m in measured if not m.designed}
+    assert {row.net for row in fit.cv.rows} <= labels
+    assert len(fit.law.conformal) == fit.cv.nets == len(labels)
+    assert sketch_law(measured, read_form("eq13")).overhead[0].coefficient == pytest.approx(9.8e-3, rel=0.1)
+
+
+def test_the_same_command_goes_on(spent):
+    spec, result, measured, folder = spent
+    with open_target(backend="simulated:gtx960-theano,noise=3%") as target:
+        again = run_sweep([spec], folder / "a.db", target, budget_s=1.5, seed=1)
+    with Store(folder / "a.db") as store:
+        known = {m.case.key(): m for m in store.measurements()}
+    assert again.cases >= result.cases
+    for m in measured:
+        assert known[m.case.key()].designed == m.designed
+        assert known[m.case.key()].rounds_ms[: len(m.rounds_ms)] == m.rounds_ms
