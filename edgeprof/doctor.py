@@ -98,10 +98,18 @@ def _runtimes() -> Iterator[Finding]:
             backend = open_backend(name)
             try:
                 yield Finding(name, "ok", backend.runtime())
+                if why := backend.facts().get("cupti"):
+                    yield Finding(f"{name} kernels", "missing", *_parted(why))
             finally:
                 backend.close()
         except EdgeprofError as error:
             yield Finding(name, "missing", error.message, error.hint)
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What is amiss, and what to do about it."""
+    what, _, remedy = text.partition(" · ")
+    return what, remedy
 
 
 def _governor(machine: Machine) -> Finding:

@@ -1,5 +1,6 @@
 """The doctor on this machine and on made-up ones."""
 
+from edgeprof import doctor
 from edgeprof.doctor import examine
 
 STATES = {"ok", "warning", "missing"}
@@ -89,3 +90,27 @@ def test_a_jetson_of_which_little_can_be_read(tmp_path):
     assert "over-current" not in found
     written(tmp_path, {"sys/class/hwmon/hwmon3/oc1_event_cnt": "0"})
     assert jetson(tmp_path)["over-current"].state == "ok"
+
+
+class WithoutCupti:
+    """A backend on a GPU whose kernels CUPTI does not tell."""
+
+    def runtime(self):
+        return "onnxruntime 1.31.1"
+
+    def facts(self):
+        return {
+            "cupti": "cupti-python is not installed: No module named 'cupti' · pip install 'edgeprof[gpu]'"
+        }
+
+    def close(self):
+        pass
+
+
+def test_a_gpu_without_cupti(monkeypatch):
+    monkeypatch.setattr(doctor, "open_backend", lambda name: WithoutCupti())
+    found = {one.name: one for one in doctor._runtimes()}
+    assert found["ort-cuda"].state == "ok"
+    missing = found["ort-cuda kernels"]
+    assert (missing.state, missing.remedy) == ("missing", "pip install 'edgeprof[gpu]'")
+    assert missing.detail.startswith("cupti-python is not installed")

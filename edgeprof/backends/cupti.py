@@ -12,6 +12,7 @@ DRIVER = "its driver must be as new as this CUPTI: nvidia-smi tells; kernels are
 BUFFER_BYTES = 8 * 2**20  # some 40,000 records, so that none is handed over while a network runs
 RUNS = (8, 50)
 READINGS = 9
+FORCED = 1  # CUPTI_ACTIVITY_FLAG_FLUSH_FORCED: buffers that are not full too
 COPIES = {1: "HtoD", 2: "DtoH", 8: "DtoD", 9: "HtoH", 10: "PtoP"}  # CUpti_ActivityMemcpyKind
 MEMSET = "[CUDA memset]"
 
@@ -71,13 +72,12 @@ def collect(run, skip, seconds, cupti=None):
             run()
             windows.append([start, cupti.get_timestamp()])
         clocks.append(reading(cupti))
+        cupti.activity_flush_all(FORCED)
     except cupti.cuptiError as error:
         raise Unavailable("CUPTI does not record: %s" % one_line(error), DRIVER) from None
     finally:
         for kind in enabled:
             cupti.activity_disable(kind)
-        if enabled:
-            cupti.activity_flush_all(1)
     found = records.plain()
     if not found["kernels"]:
         raise Unavailable("CUPTI recorded no kernel", DRIVER)
