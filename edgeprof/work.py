@@ -56,11 +56,12 @@ def work_of(
 
 
 def _suits(kind: str, by_name: Mapping[str, Operator], name: str) -> int:
-    """How well a kind of kernel suits an operator."""
+    """How well a kind of kernel suits an operator. What a GPU runs beside a node's work (``layout``, ``memset``) is no
+    operator's type, and in small letters."""
     op_type = kind.partition(".")[0]
     if name in by_name and op_type == by_name[name].op_type:
         return 2
-    return 0 if op_type in VIEWS else 1
+    return 0 if op_type in VIEWS or op_type[:1].islower() else 1
 
 
 def _constants(operators: Sequence[Operator]) -> set[str]:

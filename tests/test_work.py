@@ -52,6 +52,18 @@ def test_one_operator_a_kernel(found: tuple[Operator, ...]) -> None:
     )
 
 
+def test_what_a_gpu_runs_beside_a_nodes_work_has_none_of_it(found: tuple[Operator, ...]) -> None:
+    covered = ("conv", "relu", "add")
+    kinds = ("layout", "Conv.implicit-gemm.tf32.128x128x16", "layout", "memset")
+    nothing = Work(0, 0)
+    assert work_of([(kind, covered, False) for kind in kinds], found) == (
+        nothing,
+        Work(96, X + W + C),
+        nothing,
+        nothing,
+    )
+
+
 def test_what_stays_inside_a_kernel_does_not_count(found: tuple[Operator, ...]) -> None:
     fused = work_of([("Conv.nchwc", ("conv", "relu", "add"), False)], found)
     assert fused == (Work(96, X + W + C),)

@@ -141,6 +141,7 @@ def _document(
                 "operators": [{"name": name, "op_type": op_type} for name, op_type in k.operators],
                 **k.figures(roof),
                 "bound": roof.bound(k.work.macs, k.work.bytes) if roof and k.work.bytes else None,
+                **({"device": asdict(k.kernel.device)} if k.kernel.device else {}),
             }
             for k in found.kernels
         ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def _run(found: Profile) -> Iterator[dict[str, Any]]:
             "nodes": [name for name, _ in k.operators],
             "operators": [op_type for _, op_type in k.operators],
             **k.figures(found.roofline),
+            **({"device": asdict(k.kernel.device)} if k.kernel.device else {}),
         }
         yield _complete(k.kernel.name, k.kernel.kind, RUN, 2, at, lasts, details)
         at += lasts
