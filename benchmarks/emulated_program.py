@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,13 +25,14 @@ def nvpmodel(arguments):
         print(f"NV Power Mode: {mode['name']}\n{mode['id']}")
         return 0
     if arguments[:1] == ["-m"] and int(arguments[1]) in modes:
-        mode = modes[int(arguments[1])]
-        if mode.get("reboot"):
+        mode, present = modes[int(arguments[1])], modes[int(re.search(r"pmode:(\d+)", STATUS.read_text())[1])]
+        if mode.get("reboot") != present.get("reboot"):
             print(f"NVPM WARN: Reboot required for changing to this power mode: {mode['id']}")
             print("NVPM WARN: DO YOU WANT TO REBOOT NOW? enter YES/yes to confirm:", flush=True)
-            if sys.stdin.readline().strip() in ("YES", "yes"):
-                (ROOT / "rebooted").write_text("")
-            return 0
+            if sys.stdin.readline().strip() not in ("YES", "yes"):
+                return 0
+            (ROOT / "proc/sys/kernel/random/boot_id").write_text(f"{uuid.uuid4()}\n")
+            (ROOT / "rebooted").write_text(f"{mode['name']}\n")
         for path in ROOT.glob(LIMITS[0] + "max_freq"):
             path.write_text(f"{round(mode['gpu_mhz'] * 1e6)}\n")
             (path.parent / "min_freq").write_text(f"{round(BOARD['gpu_min_mhz'] * 1e6)}\n")

@@ -193,6 +193,7 @@ def _system(model: Model) -> dict[str, str]:
         "proc/meminfo": f"MemTotal: {total} kB\nMemFree: 1 kB\nMemAvailable: {total - used} kB\n"
         "Buffers: 0 kB\nCached: 0 kB\nSwapTotal: 4096 kB\nSwapFree: 1024 kB\n",
         "proc/stat": "cpu  100 0 100 1000 0 0 0 0 0 0\nprocs_running 2\n",
+        "proc/sys/kernel/random/boot_id": "00000000-0000-4000-8000-000000000000\n",
         "proc/loadavg": "0.10 0.10 0.10 1/100 1000\n",
         "proc/cpuinfo": "".join(f"processor : {i}\nFeatures : fp asimd\n\n" for i in range(model.cores)),
     }

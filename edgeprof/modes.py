@@ -1,72 +1,97 @@
-"""A sweep in several power modes of a board: the mode is a dimension of its cases."""
+"""Power modes and held clocks as cases need them: set on the board, settled, and put back at the end."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
-from edgeprof.boards.power import Clocks, Power
-from edgeprof.boards.sensors.nvpmodel import ModeDefinition
-from edgeprof.errors import SpecError
-from edgeprof.sweep import Target, alone, run_sweep
-from edgeprof.sweeps.spec import SweepSpec
-from edgeprof.timing.session import SweepResult
-
-Setting = tuple[ModeDefinition | None, Clocks | None]
+from edgeprof.backends.base import Backend
+from edgeprof.boards.power import Power
+from edgeprof.boards.sensors.host import HostReading
+from edgeprof.errors import BoardError
+from edgeprof.sweeps.case import Case, Setting
+from edgeprof.timing.soak import settle, soak
 
 
-def settings(target: Target, names: Sequence[str], clocks: Clocks | None) -> list[Setting]:
-    """The modes of these names (none: the present one alone) and how their clocks are held. Sets nothing.
+class Switch:
+    """Brings a board into the setting of a case: power mode, and how clocks are held. What was there before is kept in
+    mind, by ``stack``, from the first case on.
 
-    :raises BoardError: the target has no power modes, or not from here. :raises SpecError: it has not that mode.
+    :param soak_s: warm it up after each change, so long at most (s).
     """
-    if target.backend.simulated:
-        raise SpecError("a simulated board has no power modes to set", "leave out --power-mode and --clocks")
-    modes = target.place.power().modes(names) if names else [None]
-    return [(mode, clocks) for mode in modes]
+
+    def __init__(
+        self,
+        power: Power,
+        backend: Backend,
+        sense: Callable[[], HostReading],
+        soak_s: float | None,
+        say: Callable[[str], None],
+        stack: ExitStack,
+    ) -> None:
+        self._power, self._backend, self._sense = power, backend, sense
+        self._soak_s, self._say, self._stack = soak_s, say, stack
+        self._present: Setting | None = None
+        self._keeps = False
+
+    def behind_reboot(self, cases: Sequence[Case], agree: Callable[[str], bool]) -> set[str]:
+        """The power modes of ``cases`` that need a reboot from where the board is.
+
+        :param agree: asked, with what is to happen, before anything is measured.
+        :raises BoardError: nobody agrees, or as for a case.
+        """
+        names = list(dict.fromkeys(case.power_mode for case in cases if case.power_mode))
+        if not names:
+            return set()
+        self._keep()
+        was = self._power.left()
+        there = [was.name] if was and was.name not in names else []
+        modes = self._power.modes([*names, *there])
+        found = [mode.name for mode in self._power.behind_reboot(modes)]
+        self._present = None
+        if found:
+            what = f"power mode {' and '.join(found)} needs a reboot of the board"
+            if not agree(what):
+                raise BoardError(
+                    what, "--yes agrees to it; or reboot by hand, and sweep without --power-mode"
+                )
+            self._power.agree()
+        return set(found).intersection(names)
+
+    def __call__(self, case: Case) -> None:
+        """See that the board is as ``case`` needs it.
+
+        :raises BoardError: this user may not set it, it cannot be set, or a program is missing.
+        """
+        if case.setting == self._present:
+            return
+        self._keep()
+        name, clocks = case.setting
+        mode = self._power.modes([name])[0] if name else None
+        self._power.use(mode, "max" if clocks else None)
+        self._present = case.setting
+        self._say(f"power mode {name}{', clocks held at their limits' if clocks else ''}")
+        self._backend.restart()  # a mode may switch cores off
+        warmed = soak(case, self._backend, self._sense, self._soak_s) if self._soak_s else None
+        if warmed:
+            self._say(warmed.told())
+        else:
+            settle(case, self._backend)
+
+    def _keep(self) -> None:
+        if not self._keeps:
+            self._stack.enter_context(self._power.kept())
+            self._keeps = True
 
 
-def in_setting(target: Target, setting: Setting) -> Target:
-    """The target as its cases are told apart in this setting."""
-    mode, clocks = setting
-    return replace(target, power_mode=mode.name if mode else target.power_mode, clocks=clocks)
-
-
-def run_modes(
-    sweeps: Sequence[SweepSpec],
-    db: Path,
-    target: Target,
-    wanted: Sequence[Setting],
-    *,
-    budget_s: float | None = None,
-    say: Callable[[str], None] = lambda text: None,
-    **options: Any,
-) -> SweepResult:
-    """:func:`~edgeprof.sweep.run_sweep` in one setting after another; mode and clocks are put back at the end, whatever
-    it is. A budget is shared evenly.
-
-    :raises EdgeprofError: the request is wrong or cannot be met here.
-    """
-    power: Power = target.place.power()
-    share_s = None if budget_s is None else budget_s / len(wanted)
-    results = []
-    begin = time.monotonic()
-    with alone(target, say), power.kept():
-        for setting in wanted:
-            power.use(*setting)
-            there = in_setting(target, setting)
-            say(f"power mode {there.power_mode}{', clocks held at their limits' if there.clocks else ''}")
-            results.append(run_sweep(sweeps, db, there, budget_s=share_s, say=say, held=True, **options))
-    return SweepResult(
-        cases=sum(r.cases for r in results),
-        measured=sum(r.measured for r in results),
-        reused=sum(r.reused for r in results),
-        failed=tuple(pair for r in results for pair in r.failed),
-        wall_s=time.monotonic() - begin,
-        measuring_s=sum(r.measuring_s for r in results),
-        stopped=next((r.stopped for r in results if r.stopped), ""),
-        warned=tuple(dict.fromkeys(pair for r in results for pair in r.warned)),
-    )
+@contextmanager
+def switching(
+    power: Power,
+    backend: Backend,
+    sense: Callable[[], HostReading],
+    soak_s: float | None,
+    say: Callable[[str], None],
+) -> Iterator[Switch]:
+    """A switch; what was set before its first case is put back at the end, whatever that is."""
+    with ExitStack() as stack:
+        yield Switch(power, backend, sense, soak_s, say, stack)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
@@ -14,21 +16,24 @@ from typing import TYPE_CHECKING, Any, cast
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, find_board
+from edgeprof.boards.power import Rebooting
 from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
 from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, BoardError, SpecError
+from edgeprof.modes import Switch, switching
 from edgeprof.nets.network import of_family, total_macs, weights_format
 from edgeprof.store import Store
-from edgeprof.sweeps.case import Case, Workload
+from edgeprof.sweeps.case import Case, Clocks, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
 from edgeprof.timing.load import Total, telemetry
 from edgeprof.timing.longrun import LongRun, run_long
 from edgeprof.timing.place import HERE, Place
-from edgeprof.timing.session import Images, Progress, SweepResult, run_session
+from edgeprof.timing.session import Images, Progress, SweepResult, run_session, together, turns
 from edgeprof.timing.soak import soak
+from edgeprof.tradeoff import ModeSummary, summaries
 
 if TYPE_CHECKING:
     from edgeprof.backends.simulated import SimulatedBackend
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
+SWITCH_S = 5.0  # to another power mode: nvpmodel, jetson_clocks, until the speed is steady, sentinels before and after
 MACS_PER_S = 2e10  # of a thread: a cautious guess, until something was measured
 POWER = frozenset(("rails_mw", "counter"))  # of a reading: what tells it
 PEAK_SHARE = 0.2  # of a GPU's datasheet: another
@@ -57,13 +63,18 @@ class Target:
     place: Place = HERE
     spec: Board | None = None
     power_mode: str | None = None
-    clocks: str | None = None
+    clocks: Clocks | None = None
 
     def case(self, work: Workload, inputs: str = "noise") -> Case:
         """``work`` on this target.
 
-        :raises BackendError: a launch mode or a precision that the backend does not have.
+        :raises BackendError: a launch mode or a precision that the backend does not have. :raises BoardError: the
+            target has no power modes. :raises SpecError: it has not that mode.
         """
+        if self.backend.simulated and (work.power_mode or work.clocks):
+            raise SpecError(
+                "a simulated board has no power modes to set", "leave out --power-mode and --clocks"
+            )
         for what, asked, known in (
             ("launch mode", work.launch, self.backend.launches),
             ("precision", work.precision, self.backend.precisions),
@@ -84,9 +95,12 @@ class Target:
             backend=self.backend.name,
             runtime=self.runtime,
             inputs=inputs,
-            power_mode=self.power_mode,
-            clocks=self.clocks,
+            power_mode=self._mode(work.power_mode),
+            clocks=work.clocks or self.clocks,
         )
+
+    def _mode(self, name: str | None) -> str | None:
+        return self.place.power().modes([name])[0].name if name else self.power_mode
 
 
 @contextmanager
@@ -160,17 +174,44 @@ def _open_own(board: Board, place: Place) -> Backend:
     return open_backend(board.backend, place)
 
 
+def modes_measured(db: Path, target: Target) -> tuple[ModeSummary, ...]:
+    """The power modes of a target that a database has the same networks of."""
+    with Store(db) as store:
+        found = store.measurements()
+    own = (target.board, target.machine_title, target.backend.name, target.runtime)
+    return summaries(
+        m for m in found if (m.case.board, m.case.machine, m.case.backend, m.case.runtime) == own
+    )
+
+
+def by_setting(cases: Iterable[Case], target: Target) -> tuple[Case, ...]:
+    """Cases of a power mode (and of held clocks) together; those of the mode that the target is in come first."""
+    here_first = sorted(cases, key=lambda case: case.power_mode != target.power_mode)
+    return tuple(chain.from_iterable(turns(here_first, None)))
+
+
+def switched(
+    target: Target, sets: bool, soak_s: float | None, say: Callable[[str], None]
+) -> AbstractContextManager[Switch | None]:
+    """What brings the target into the setting of a case; None where nothing is to be set."""
+    if not sets:
+        return nullcontext()
+    return switching(target.place.power(), target.backend, target.place.sense, soak_s, say)
+
+
 def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop, board: Board | None = None) -> float:
     """A guess of the wall time (s) of measuring ``cases``, with telemetry where the board has it."""
     beside = CASE_S + (TELEMETRY_S if board and board.power and board.power.total else 0.0)
-    total = 0.0
+    total, settings = 0.0, set()
     for case in cases:
+        settings.add(case.setting)
         rate = MACS_PER_S * max(case.threads, 1)
         if board and board.gpu and board.peaks and board.peaks.fp32_gflops and case.backend == board.backend:
             rate = PEAK_SHARE * board.peaks.fp32_gflops * 1e9 / 2
         run_s = total_macs(case.net, case.batch) / rate + 5e-5
         total += beside + min(max(stop.min_s, stop.min_runs * run_s), stop.max_s) * 1.5 + 20 * run_s
-    return total * rounds
+    switches = (len(settings) - 1) * rounds + 1 if len(settings) > 1 else 0
+    return total * rounds + SWITCH_S * switches
 
 
 def cases_of(sweeps: Sequence[SweepSpec], target: Target, tiles: Path | None = None) -> tuple[Case, ...]:
@@ -204,25 +245,27 @@ def run_sweep(
     fresh: bool = False,
     tiles: Path | None = None,
     seed: int | None = None,
-    held: bool = False,
     soak_s: float | None = None,
     long: LongRun | None = None,
+    agree: Callable[[str], bool] = lambda what: False,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> SweepResult:
-    """Measure what ``sweeps`` ask for and ``db`` does not have yet.
+    """Measure what ``sweeps`` ask for and ``db`` does not have yet. Where they name power modes or clocks, these are
+    set as the cases need them, and put back at the end, whatever it is.
 
     :param tiles: a folder or picture of real inputs, instead of noise. :param seed: of the order within rounds.
-    :param soak_s: warm the board up first until its temperature is steady, so long at most.
+    :param soak_s: warm the board up first, and after each change of its power mode, until its temperature is steady, so
+        long at most.
     :param long: what each case does beside its rounds, on and on or at a rate.
-    :param held: the device is this sweep's alone already (:func:`alone`).
+    :param agree: asked before the board is rebooted for a power mode.
     :raises EdgeprofError: the request is wrong or cannot be met here.
     """
     if long and target.backend.simulated:
         raise SpecError(
             "a simulated board does not run on and on", "leave out --sustained, --rate and --energy"
         )
-    cases = cases_of(sweeps, target, tiles)
+    cases = by_setting(cases_of(sweeps, target, tiles), target)
     images = None
     if tiles is not None:
         nets = [of_family(c.net, "real tiles are for square images") for c in cases]
@@ -232,38 +275,83 @@ def run_sweep(
                 "real tiles need networks of one tile size and number of channels", "leave out --tiles"
             )
         images = read_tiles(tiles, *next(iter(sizes)))
-    device = nullcontext() if held else alone(target, say)
-    with device, gauges_of(target, say) as gauges, Store(db, create=True) as store:
-        if long and long.energy_s and not any(source.gives & POWER for source in gauges.sources):
-            raise BoardError(
-                f"nothing tells the power of {target.machine_title}: no energy can be measured",
-                "leave out --energy; a GPU's driver is asked through nvidia-ml-py (edgeprof doctor)",
-            )
-        warnings = noticed(target)
-        if soak_s and not target.backend.simulated:
-            soaked = soak(cases[0], target.backend, target.place.sense, soak_s)
-            say(soaked.told() if soaked else "not warmed up: no temperature can be read, or nothing runs")
-        for sweep in sweeps:
-            store.add_sweep(sweep.model_dump(mode="json"))
-        measure = session_on(
-            target, gauges, store, noticed=warnings, stop=stop, tiles=images, seed=seed, watch=watch
-        )
-        if budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh:
+    sets = any(sweep.sets for sweep in sweeps)
+    designed = budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh
+    pool: tuple[Case, ...] = ()
+    if designed:
+        drawn = expand(sweeps[0].resampled(_pool(sweeps[0]), None))
+        pool = by_setting((target.case(work, cases[0].inputs) for work in drawn), target)
+    results: list[SweepResult] = []
+    warnings = noticed(target)
+    begin = time.monotonic()
+
+    def measured(part: Sequence[Case]) -> SweepResult:
+        left_s = None if budget_s is None else max(budget_s - time.monotonic() + begin, 0.0)
+        if designed and left_s is not None:
             from edgeprof.budget import spend  # it fits laws: SymPy and SciPy are of no use to other sweeps
 
-            inputs = cases[0].inputs
-            pool = tuple(
-                target.case(work, inputs) for work in expand(sweeps[0].resampled(_pool(sweeps[0]), None))
+            own = turns([case for case in pool if case.setting in {c.setting for c in part}], None)
+            share_s = left_s / max(len(own), 1)
+            found = together(
+                [spend(p, store, target.backend, measure, rounds=rounds, budget_s=share_s) for p in own]
             )
-            result = spend(pool, store, target.backend, measure, rounds=rounds, budget_s=budget_s)
         else:
-            result = measure(cases, rounds=rounds, budget_s=budget_s, fresh=fresh)
+            found = measure(part, rounds=rounds, budget_s=left_s, fresh=fresh)
         if long:
-            spent_s, left = run_long(cases, store, target.backend, gauges, _total(target), long, watch, say)
-            result = result.longer(spent_s, left)
+            total = _total(target)
+            found = found.longer(
+                *run_long(part, store, target.backend, gauges, total, long, watch, say, enter)
+            )
+        return found
+
+    try:
+        with (
+            alone(target, say),
+            switched(target, sets, soak_s, say) as switch,
+            gauges_of(target, say) as gauges,
+            Store(db, create=True) as store,
+        ):
+            if long and long.energy_s and not any(source.gives & POWER for source in gauges.sources):
+                raise BoardError(
+                    f"nothing tells the power of {target.machine_title}: no energy can be measured",
+                    "leave out --energy; a GPU's driver is asked through nvidia-ml-py (edgeprof doctor)",
+                )
+            if soak_s and not sets and not target.backend.simulated:
+                soaked = soak(cases[0], target.backend, target.place.sense, soak_s)
+                say(soaked.told() if soaked else "not warmed up: no temperature can be read, or nothing runs")
+            for sweep in sweeps:
+                store.add_sweep(sweep.model_dump(mode="json"))
+            enter: Callable[[Case], None] = switch or (lambda case: None)
+            measure = session_on(
+                target,
+                gauges,
+                store,
+                noticed=warnings,
+                stop=stop,
+                tiles=images,
+                seed=seed,
+                watch=watch,
+                enter=enter,
+            )
+            left = cases if fresh or long or designed else _left(cases, store, rounds)
+            beyond = switch.behind_reboot(left, agree) if switch else set()
+            near = [case for case in cases if case.power_mode not in beyond]
+            far = turns([case for case in cases if case.power_mode in beyond], None)
+            for part in filter(None, (near, *far)):
+                results.append(measured(part))
+    except Rebooting as end:
+        say(end.message)
+        results.append(replace(together(()), stopped="reboot"))
+    result = together(results)
     few = ["few-rounds"] * result.cases if rounds < 3 else []
     general = [(None, code) for code in (*warnings, *few)]
     return replace(result, warned=(*general, *result.warned))
+
+
+def _left(cases: Sequence[Case], store: Store, rounds: int) -> list[Case]:
+    """Those of which not every round is measured."""
+    done = store.done()
+    return [case for case in cases if any((case.key(), n) not in done for n in range(1, rounds + 1))]
 
 
 def session_on(
@@ -276,6 +364,7 @@ def session_on(
     tiles: Images | None = None,
     seed: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
+    enter: Callable[[Case], None] = lambda case: None,
 ) -> Callable[..., SweepResult]:
     """:func:`edgeprof.timing.session.run_session` on ``target``, with the circumstances that its measurements keep."""
     facts = {
@@ -297,6 +386,7 @@ def session_on(
         watch=watch,
         sense=target.place.sense,
         observe=partial(_observed, target, gauges),
+        enter=enter,
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from edgeprof.boards.power import Power, Was
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.cli import run
+from edgeprof.timing.drift import SENTINELS
 
 SWEEP = ["sweep", "./tiny.toml", "--board", "jetson", "--backend", "ort-cpu", "--db", "m.db", "--rounds", "1"]
 TINY = "[net]\nconv = 0\nfc = 1\nneurons = 8\nbatch = 2\nthreads = 1\n"
@@ -42,16 +44,27 @@ def exported(capsys):
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_mode_is_a_dimension(board, capsys):
+@pytest.fixture
+def hasty(monkeypatch):
+    """One sentinel instead of three, and no wait for a quiet machine."""
+    monkeypatch.setattr("edgeprof.timing.session.PAUSES_S", ())
+    monkeypatch.setattr("edgeprof.timing.drift.SENTINELS", {"compute": SENTINELS["compute"]})
+
+
+def test_a_mode_is_a_dimension(board, hasty, capsys):
     before = state(board)
     command = [*SWEEP, "--power-mode", "15W,7W", "--clocks", "max", "--json"]
     assert run([*command, "--dry-run"]) == 0
     assert json.loads(capsys.readouterr().out)["cases"] == 2
     assert run(command) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out)["measured"] == 2
+    done = json.loads(said.out)
+    assert done["measured"] == 2
     assert "power mode 7W, clocks held" in said.err
     assert state(board) == before
+    assert {mode["mode"] for mode in done["power_modes"]} == {"15W, clocks max", "7W, clocks max"}
+    assert [mode["networks"] for mode in done["power_modes"]] == [1, 1]
+    assert sum(mode["fastest"] for mode in done["power_modes"]) == 1
     found = exported(capsys)
     by_mode = {m["case"]["power_mode"]: m for m in found}
     assert by_mode.keys() == {"15W", "7W"}
@@ -60,6 +73,75 @@ def test_a_mode_is_a_dimension(board, capsys):
         assert by_mode[mode]["telemetry"]["gpu_mhz"] == mhz  # as it was while it ran
         assert by_mode[mode]["telemetry"]["energy_mj_per_tile"] > 0
         assert by_mode[mode]["ms_per_tile"] > 0
+    (board / "usr/sbin/nvpmodel").write_text("#!/bin/sh\nexit 1\n")
+    assert run(command[:-1]) == 0  # nothing is left to measure: nothing is set
+    said = capsys.readouterr().out
+    assert "0 measured, 2 reused" in said
+    assert "power modes, medians over 1 network," in said
+    assert (
+        run(["report", "--db", "m.db", "--out", "figures", "--format", "svg", "--figure", "mode-*", "--json"])
+        == 0
+    )
+    assert [f["key"] for f in json.loads(capsys.readouterr().out)["figures"]] == [
+        "mode-latency",
+        "mode-energy",
+        "mode-front",
+    ]
+    assert Path("figures/mode-front.svg").exists()
+
+
+def test_a_mode_behind_a_reboot(emulated, hasty, tmp_path, monkeypatch, capsys):
+    root = emulated("agx-orin")
+    for name, value in (("EDGEPROF_ROOT", root), ("TMPDIR", tmp_path)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    command = [*SWEEP, "--power-mode", "15W,30W", "--json"]
+    before = state(root)
+    assert run(command) == 2
+    said = capsys.readouterr().err
+    assert "power mode MODE_15W needs a reboot of the board" in said
+    assert "--yes agrees to it" in said
+    assert (state(root), Power(root).left()) == (before, None)
+    assert run([*command, "--yes"]) == 0
+    said = capsys.readouterr()
+    done = json.loads(said.out)
+    assert (done["measured"], done["stopped"]) == (1, "reboot")
+    assert "the board reboots into power mode MODE_15W" in said.err
+    assert state(root)[0] == "MODE_15W"  # as after the reboot
+    assert [m["case"]["power_mode"] for m in exported(capsys)] == ["MODE_30W"]
+    assert run([*command, "--yes"]) == 0
+    said = capsys.readouterr()
+    done = json.loads(said.out)
+    assert (done["measured"], done["reused"]) == (1, 1)
+    assert len(done["power_modes"]) == 2
+    assert "the board reboots into power mode MAXN" in said.err
+    assert (state(root)[0], Power(root).left()) == ("MAXN", None)
+
+
+def test_the_doctor_asks_before_it_reboots(emulated, monkeypatch, capsys):
+    root = emulated("agx-orin")
+    monkeypatch.setenv("EDGEPROF_ROOT", str(root))
+    (root / "var/lib/edgeprof").mkdir(parents=True)
+    (root / "var/lib/edgeprof/power.json").write_text('{"number": 0, "name": "MAXN", "clocks": false}')
+    (root / "var/lib/nvpmodel/status").write_text("pmode:0001 fmode:quiet\n")
+    assert run(["doctor", "--restore"]) == 2
+    assert "--yes agrees to it" in capsys.readouterr().err
+    assert not (root / "rebooted").exists()
+    assert run(["doctor", "--yes"]) == 2
+    assert "are of --restore" in capsys.readouterr().err
+    assert run(["doctor", "--restore", "--yes"]) == 0
+    assert "the board reboots into power mode MAXN" in capsys.readouterr().err
+    assert (root / "rebooted").read_text() == "MAXN\n"
+    assert Power(root).left() is None
+
+
+def test_modes_of_a_file(board, tmp_path, capsys):
+    (tmp_path / "tiny.toml").write_text(TINY + 'power_mode = ["7W", 0]\nclocks = "max"\n')
+    assert run([*SWEEP, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == 2
+    assert run([*SWEEP, "--dry-run", "--json", "--power-mode", "7W"]) == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == 1
 
 
 def interrupted(board, tmp_path, number):

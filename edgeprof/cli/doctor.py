@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json
+from edgeprof.cli.output import WIDTH, print_json, say
 
 MARKS = {"ok": "✓", "warning": "!", "missing": "–"}
 INDENT = 16
@@ -23,6 +22,9 @@ def doctor(
             "--restore", help="Put power mode and clocks back that a sweep left when it was killed."
         ),
     ] = False,
+    yes: o.Yes = False,
+    host: o.HostName = None,
+    host_python: o.HostPython = None,
     json_: o.Json = False,
 ) -> int:
     """Tell what this machine can measure, what will disturb it, what is missing, and how to get it.
@@ -32,10 +34,16 @@ def doctor(
     from edgeprof.boards.sensors.gpu import gpu_here
     from edgeprof.boards.sensors.nvml import gpus_here
     from edgeprof.doctor import examine
+    from edgeprof.errors import SpecError
 
-    root = o.root()
     if restore:
-        return _restore(root, json_)
+        return _restore(host, host_python, yes, json_)
+    if host or host_python or yes:
+        raise SpecError(
+            "--host, --host-python and --yes are of --restore",
+            "on the board itself, edgeprof doctor tells more",
+        )
+    root = o.root()
     findings = examine(root, gpus=gpus_here(root), gpu=gpu_here(root))
     if json_:
         print_json([asdict(finding) for finding in findings])
@@ -56,10 +64,23 @@ def doctor(
     return 0
 
 
-def _restore(root: Path, json_: bool) -> int:
-    from edgeprof.boards.power import Power
+def _restore(host: str | None, python: str | None, yes: bool, json_: bool) -> int:
+    from contextlib import closing
 
-    was = Power(root).restore()
+    from edgeprof.boards.power import Rebooting, RebootNeeded
+
+    with closing(o.place(host, python)) as place:
+        power = place.power()
+        try:
+            was = power.restore()
+        except RebootNeeded as error:
+            if not o.agreed(error.message, yes=yes):
+                raise RebootNeeded(error.message, "--yes agrees to it") from None
+            try:
+                was = power.restore(reboot=True)
+            except Rebooting as reboot:
+                was = power.left()
+                say(reboot.message)
     if json_:
         print_json({"restored": asdict(was) if was else None})
     else:

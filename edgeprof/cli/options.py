@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +44,9 @@ HostName = Annotated[
 HostPython = Annotated[
     str | None,
     typer.Option("--host-python", metavar="CMD", help="The board's Python, 3.6 or newer (python3)."),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Agree beforehand to reboots that a power mode of a board needs.")
 ]
 Rounds = Annotated[
     int, typer.Option(min=1, max=1000, help="How often each case is measured, in fresh random order.")
@@ -142,14 +146,23 @@ def words(text: str | None) -> list[str]:
     return found
 
 
-def clocks(text: str | None) -> Literal["max"] | None:
-    """How clocks are held.
+def clocks(text: str | None) -> list[str]:
+    """How clocks are held; empty where that is not asked for.
 
     :raises SpecError: in a way that there is not.
     """
     if text not in (None, "max"):
         raise SpecError(f"--clocks {text!r} is not known", "max holds them at the power mode's limits")
-    return "max" if text else None
+    return [text] if text else []
+
+
+def agreed(what: str, *, yes: bool) -> bool:
+    """Whether the user agrees to a reboot: beforehand, or asked on a terminal. Elsewhere nobody is asked."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"{what}, now and to put it back. Reboot?", err=True)
 
 
 def percent(text: str) -> float:

@@ -17,6 +17,7 @@ from edgeprof import advice
 if TYPE_CHECKING:
     from edgeprof.requirements import Verdict
     from edgeprof.timing.session import Progress as SweepProgress
+    from edgeprof.tradeoff import ModeSummary
 
 WIDTH = 80
 QUIET_S = 2.0
@@ -129,6 +130,23 @@ def show_verdicts(verdicts: Sequence[Verdict], lead: str = "", out: Callable[[st
         value = "unknown" if q.value is None else f"{q.value:.4g}{interval}"
         why = f" ({q.why})" if q.why else ""
         out(f"{v.outcome:<12}  {lead}{v.requirement.text()}: {value}{why}")
+
+
+def mode_lines(modes: Sequence[ModeSummary]) -> Iterator[str]:
+    """A table of power modes; nothing where there are no two."""
+    if len(modes) < 2:
+        return
+    networks = f"{modes[0].networks} network{'s' if modes[0].networks > 1 else ''}"
+    yield f"power modes, medians over {networks}, and on how many a mode is"
+    yield f"  {'':<22}{'ms/tile':>11}{'mJ/tile':>11}{'fastest':>9}{'least energy':>14}{'dominated':>11}"
+    for mode in modes:
+        ms, mj = (f"{v:.4g}" if v is not None else "–" for v in (mode.ms_per_tile, mode.mj_per_tile))
+        fastest, least, worse = (
+            "–" if n is None else n for n in (mode.fastest, mode.least_energy, mode.dominated)
+        )
+        yield f"  {mode.mode[:22]:<22}{ms:>11}{mj:>11}{fastest:>9}{least:>14}{worse:>11}"
+    if modes[0].dominated is not None:
+        yield "  dominated: another mode is as good in both, and better in one of them"
 
 
 def duration(seconds: float) -> str:

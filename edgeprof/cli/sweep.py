@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import duration, print_json, say, warn, watching
+from edgeprof.cli.output import duration, mode_lines, print_json, say, warn, watching
 
 
 def sweep(
@@ -44,12 +44,13 @@ def sweep(
     power_mode: Annotated[
         str | None,
         typer.Option(
-            help="Power modes of a Jetson, one after another: MAXN,15W. As root; put back afterwards."
+            help="Power modes of a Jetson, each network in all of them: MAXN,15W. As root; put back afterwards."
         ),
     ] = None,
     clocks: Annotated[
         str | None, typer.Option(help="max: hold a Jetson's clocks at the mode's limits. As root; put back.")
     ] = None,
+    yes: o.Yes = False,
     host: o.HostName = None,
     host_python: o.HostPython = None,
     db: o.Db = Path("edgeprof.db"),
@@ -108,12 +109,12 @@ def sweep(
 
     Example: edgeprof sweep group4 --batch 64 --db g4.db
     """
+    from dataclasses import asdict
     from functools import partial
 
     from edgeprof.backends.base import Stop
     from edgeprof.errors import SpecError
-    from edgeprof.modes import in_setting, run_modes, settings
-    from edgeprof.sweep import cases_of, estimate_s, open_target, run_sweep
+    from edgeprof.sweep import cases_of, estimate_s, modes_measured, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
     from edgeprof.timing.energy import STEADY_S
     from edgeprof.timing.longrun import LongRun, long_s
@@ -135,6 +136,11 @@ def sweep(
         | dict(padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons, batch=batch)
         | dict(threads=threads, precision=precision, launch=launch)
     )
+    knobs |= {
+        knob: tuple(values)
+        for knob, values in (("power_mode", o.words(power_mode)), ("clocks", o.clocks(clocks)))
+        if values
+    }
     sweeps = [read_sweep(name).override(knobs).resampled(nets, seed) for name in names or ["quick"]]
     stop = Stop(target_ci=o.percent(target_ci))
     budget_s = o.seconds(budget) if budget is not None else None
@@ -146,10 +152,7 @@ def sweep(
             from edgeprof.largest import fill_memory
 
             sweeps = fill_memory(sweeps, target, say)
-        asked = power_mode is not None or clocks is not None
-        wanted = settings(target, o.words(power_mode), o.clocks(clocks)) if asked else []
-        targets = [in_setting(target, setting) for setting in wanted] or [target]
-        cases = [case for there in targets for case in cases_of(sweeps, there, tiles)]
+        cases = cases_of(sweeps, target, tiles)
         guess = (
             estimate_s(cases, rounds, stop, target.spec)
             if not target.backend.simulated
@@ -170,8 +173,7 @@ def sweep(
         )
         try:
             with watching("sweep") as watch:
-                run = partial(run_modes, wanted=wanted) if wanted else run_sweep
-                result = run(
+                result = run_sweep(
                     sweeps,
                     db,
                     target,
@@ -182,9 +184,11 @@ def sweep(
                     soak_s=soak_s,
                     long=long,
                     tiles=tiles,
+                    agree=partial(o.agreed, yes=yes),
                     watch=watch,
                     say=say,
                 )
+            modes = modes_measured(db, target) if any(sweep.sets for sweep in sweeps) else ()
         except KeyboardInterrupt:
             say(f"\ninterrupted: everything measured is kept in {db}; the same command goes on from there")
             raise typer.Abort from None
@@ -202,15 +206,23 @@ def sweep(
                 "measuring_s": result.measuring_s,
                 "stopped": result.stopped or None,
                 "warnings": list(dict.fromkeys(result.warnings)),
+                "power_modes": [asdict(mode) for mode in modes],
                 "db": str(db),
             }
         )
     else:
+        for line in mode_lines(modes):
+            print(line)
         print(
             f"{result.measured} measured, {result.reused} reused, {len(result.failed)} failed of {result.cases} cases"
             f" in {duration(result.wall_s)} · {db}"
         )
-        if result.stopped:
+        if result.stopped == "reboot":
+            print(
+                "the board reboots: the same command goes on from there"
+                + (", without --fresh" if fresh else "")
+            )
+        elif result.stopped:
             print("the budget is spent: the same command with more goes on")
         print(f"try: edgeprof fit --db {shlex.quote(str(db))} --out law.json")
     return 1 if result.failed else 0

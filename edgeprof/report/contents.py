@@ -28,6 +28,7 @@ from edgeprof.report.settings import PARTS, Setting, settings_of
 from edgeprof.roofline import Roofline
 from edgeprof.store import Sentinel
 from edgeprof.timing.measurement import Measurement
+from edgeprof.tradeoff import rivals
 
 MOST_NAMED = 5  # figures, in an error
 MOST_SETTINGS = 4  # that are drawn grid by grid; pairs are of the first and each other
@@ -74,6 +75,7 @@ def build_report(
         _law(law) if law else None,
         _roofline(settings) if measurements else None,
         _energy(settings) if measurements else None,
+        _modes(measurements),
         _drift(measurements, sentinels) if measurements else None,
         _disturbance(measurements, settings) if measurements else None,
         _environment(measurements, settings) if measurements else None,
@@ -280,6 +282,22 @@ def _energy(settings: Sequence[Setting]) -> Section:
     figures = tuple(figure for figure in (f.energy(settings), f.power(settings)) if figure)
     missing = () if figures else ("No energy and no power: no sensor was read.",)
     return Section("energy", "Energy", figures=figures, missing=missing)
+
+
+def _modes(measurements: Sequence[Measurement]) -> Section | None:
+    """Where networks were measured in several power modes."""
+    groups = rivals(measurements)
+    if not groups:
+        return None
+    table = f.mode_table(measurements)
+    return Section(
+        "power-modes",
+        "Power modes",
+        text=f.always_dominated(groups),
+        tables=(table,) if table else (),
+        figures=f.mode_figures(measurements),
+        missing=() if table else ("No table of power modes: no network was measured in all of them.",),
+    )
 
 
 def _drift(measurements: Sequence[Measurement], sentinels: Sequence[Sentinel]) -> Section:

@@ -32,7 +32,7 @@ class Axis:
 class Series:
     """Points that belong together: ``low`` and ``high`` are ends of the y values' intervals, ``notes`` what each point
     is; each of these is empty or as long as ``x``. ``mark`` tells how they are drawn: points joined by a ``line``,
-    ``points`` alone, a ``curve`` or ``dashed`` curve without points, or ``bars``."""
+    ``points`` alone, a ``curve`` or ``dashed`` curve without points, or ``bars``; ``muted`` ones in grey."""
 
     name: str
     x: tuple[float, ...]
@@ -41,6 +41,7 @@ class Series:
     high: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     mark: Mark = "points"
+    muted: bool = False
 
     def __post_init__(self) -> None:
         parts = (self.y, *(part for part in (self.low, self.high, self.notes) if part))

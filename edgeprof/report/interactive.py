@@ -40,7 +40,7 @@ def _trace(series: Series, figure: Figure, number: int, flat: bool) -> dict[str,
         "x": _numbers(series.x),
         "y": _numbers(series.y),
         "mode": _mode(series),
-        "meta": "series",
+        "meta": "muted" if series.muted else "series",
     }
     if series.notes:
         trace["text"] = [_text(note) for note in series.notes]

@@ -24,7 +24,7 @@
     const faded = (colour) => colour.replace("rgb(", "rgba(").replace(")", ", 0.45)");
 
     function coloured(trace, number, theme) {
-        const colour = trace.meta === "guide" ? theme.faint : theme.series[number % SERIES];
+        const colour = trace.meta === "series" ? theme.series[number % SERIES] : theme.faint;
         const found = {...trace, marker: {...trace.marker, color: colour}};
         if (trace.line) found.line = {...trace.line, color: colour};
         if (trace.error_y) found.error_y = {...trace.error_y, color: faded(colour)};

@@ -105,7 +105,8 @@ def _written(figure: Figure, path: Path) -> Path:
 
 
 def _draw(axes: Axes, series: Series, figure: Figure, number: int) -> None:
-    colour, symbol = COLOURS[number % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
+    colour = FAINT if series.muted else COLOURS[number % len(COLOURS)]
+    symbol = SYMBOLS[number % len(SYMBOLS)]
     if series.mark == "bars":
         _bars(axes, series, figure, number, colour)
         return

@@ -24,10 +24,17 @@ BARREN_DRAWS = 5_000  # and 20 for each network asked for: after so many in a ro
 
 
 def expand(sweep: SweepSpec) -> tuple[Workload, ...]:
-    """Every workload of ``sweep``.
+    """Every workload of ``sweep``; those of a power mode together.
 
     :raises SpecError: naming the combination that is no network, or a sample that cannot be drawn.
     """
+    modes = sweep.modes
+    if modes:
+        rest = {knob: value for knob, value in sweep.net.items() if knob != "power_mode"}
+        plain = expand(sweep.model_copy(update={"net": rest}))
+        return tuple(
+            w.model_copy(update={"power_mode": mode}) for mode in dict.fromkeys(modes) for w in plain
+        )
     if sweep.blocks:
         found = _blocks(sweep, sweep.blocks)
     else:
@@ -176,4 +183,4 @@ def workload(name: str, knobs: Mapping[str, Any]) -> Workload:
 def sweep_of(work: Workload, name: str, launch: bool = True) -> SweepSpec:
     """A sweep of one workload; without ``launch`` it names no launch mode."""
     knobs = {**work.net.model_dump(), **work.model_dump(exclude={"net"} if launch else {"net", "launch"})}
-    return SweepSpec(name=name, net={k: v for k, v in knobs.items() if v != ()})
+    return SweepSpec(name=name, net={k: v for k, v in knobs.items() if v not in ((), None)})

@@ -24,9 +24,11 @@ from edgeprof.nets.blocks import LAYER, Of
 from edgeprof.nets.spec import PER_CONV, PER_FC, NetSpec, first_problem, shown
 
 BLOCK_KNOBS = ("size", "channels", "layers", "multiple", *LAYER, "batch")
-CASE_KNOBS = ("batch", "precision", "threads", "launch")
+SETTING = ("power_mode", "clocks")  # of the board
+CASE_KNOBS = ("batch", "precision", "threads", "launch", *SETTING)
 KNOBS = (*NetSpec.model_fields, *CASE_KNOBS)
 PER_LAYER = (*PER_CONV, *PER_FC)
+WHOLE = (*PER_LAYER, "power_mode")  # several values are one list, not a choice
 RANGE = re.compile(r"^\s*(\d{1,12})\s*\.\.\s*(\d{1,12})\s*(log)?\s*$")
 
 Value = StrictInt | str | tuple[StrictInt | str, ...]
@@ -174,12 +176,13 @@ class SweepSpec(BaseModel):
 
     def override(self, knobs: Mapping[str, tuple[Value, ...]]) -> SweepSpec:
         """The same sweep with ``knobs`` in place of what the file says of them. Several values are one per layer for
-        knobs of layers, and say how many layers there are; they are a grid or a choice for others.
+        knobs of layers, and say how many layers there are; every network is run in each of several power modes; they
+        are a grid or a choice for others.
 
         :raises SpecError: a sweep of blocks has no such knob, or takes one value of it.
         """
         for knob, given in knobs.items() if self.blocks else ():
-            if knob not in CASE_KNOBS or len(given) > 1:
+            if knob not in CASE_KNOBS or (len(given) > 1 and knob != "power_mode"):
                 raise SpecError(
                     f"--{knob.replace('_', '-')} is not for sweep '{self.name}', which is of blocks",
                     f"one value of {', '.join(CASE_KNOBS)} is",
@@ -192,19 +195,30 @@ class SweepSpec(BaseModel):
         for knob, values in knobs.items():
             if len(values) == 1:
                 net[knob] = values[0]
-            elif knob in PER_LAYER:
+            elif knob in WHOLE:
                 net[knob] = tuple(v for v in values if not isinstance(v, tuple))
             elif sample is None:
                 vary[knob] = values
         if sample is not None:
             kept = {k: v for k, v in sample.knobs.items() if k not in replaced}
-            choices: dict[str, Any] = {k: v for k, v in knobs.items() if len(v) > 1 and k not in PER_LAYER}
+            choices: dict[str, Any] = {k: v for k, v in knobs.items() if len(v) > 1 and k not in WHOLE}
             sample = sample.model_copy(update={"knobs": {**kept, **choices}})
         return self.model_copy(update={"net": net, "vary": vary, "sample": sample})
 
     def names(self, knob: str) -> bool:
         """Whether it says anything of a knob."""
         return knob in {*self.net, *self.vary, *(self.sample.knobs if self.sample else ())}
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The power modes that every network is run in; none where the sweep names none, or makes them a dimension."""
+        given = self.net.get("power_mode", ())
+        return tuple(map(str, given if isinstance(given, tuple) else (given,)))
+
+    @property
+    def sets(self) -> bool:
+        """Whether power mode or clocks of the board are to be set."""
+        return any(self.names(knob) for knob in SETTING)
 
     def resampled(self, nets: int | None, seed: int | None) -> SweepSpec:
         """The same random sample with another number of networks or another seed; None leaves it.

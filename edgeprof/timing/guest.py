@@ -6,11 +6,12 @@ board is and what disturbs it, and asks the driver of a GPU. When its standard i
 in its folder, and the folder goes. It talks JSON lines, as the worker does:
 
 - ``{"do": "hello"}`` → folder, Python, system, processor, architecture, logical and usable processors.
-- ``{"do": "read", "patterns": […]}`` → files below ``/`` by path, one character a byte.
+- ``{"do": "read", "patterns": […]}`` → files below the root by path, one character a byte.
 - ``{"do": "keep", "name": NAME, "bytes": N, "drop": [NAME, …]}`` and N bytes → path of the file.
 - ``{"do": "gpus"}`` → GPUs by name and memory, or why there are none. ``{"do": "card", "address": PCI}`` → what the
   sensors of one say, None if nothing.
 - ``{"do": "lock", "device": NAME}`` → whether it is held now. ``{"do": "unlock"}``.
+- ``{"do": "console", "call": NAME, "what": {…}}`` → what a function of ``edgeprof.boards.console`` gives.
 
 It sends an empty line every few seconds: where the other side is gone, that ends the connection.
 """
@@ -30,16 +31,17 @@ import time
 TICK_S = 5.0
 BLOCK = 2**20
 LARGEST = 2**20  # of a file that is read, bytes
+ROOT = os.environ.get("EDGEPROF_ROOT") or "/"  # of the files that say what the board is
 
 
-def main(nvml):
+def main(nvml, console):
     """Serve requests until standard input ends, then leave nothing behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     remove_leftovers()
     folder = tempfile.mkdtemp(prefix="edgeprof-%d-" % os.getpid())
-    guest = Guest(folder, nvml)
+    guest = Guest(folder, nvml, console)
     try:
         serve(guest, sys.stdin.buffer, sys.stdout)
     except (IOError, OSError):
@@ -89,8 +91,9 @@ def tick(say):
 class Guest(object):
     """What can be asked of it."""
 
-    def __init__(self, folder, nvml):
+    def __init__(self, folder, nvml, console):
         self.folder = folder
+        self.programs = console
         self.held = None
         self.nvml = nvml
         self.sensors = {}
@@ -101,6 +104,7 @@ class Guest(object):
             allowed = len(os.sched_getaffinity(0))
         return {
             "folder": self.folder,
+            "root": ROOT,
             "python": sys.version.split()[0],
             "system": "%s %s" % (platform.system(), platform.release()),
             "architecture": platform.machine(),
@@ -109,13 +113,13 @@ class Guest(object):
             "usable_cores": allowed,
         }
 
-    def read(self, requests, patterns):
+    def read(self, requests, patterns, root=ROOT):
         found = {}
         for pattern in patterns:
-            for path in glob.glob(os.path.join("/", pattern)):
+            for path in glob.glob(os.path.join(root, pattern)):
                 try:
                     with open(path, "rb") as stream:
-                        found[path[1:]] = stream.read(LARGEST).decode("latin-1")
+                        found[os.path.relpath(path, root)] = stream.read(LARGEST).decode("latin-1")
                 except (IOError, OSError):
                     pass  # a counter that its driver does not give, or for root alone
         return {"files": found}
@@ -154,6 +158,9 @@ class Guest(object):
             self.sensors[address] = self.nvml.open_sensors(address)
         found = self.sensors[address]
         return {"look": found.look() if found else None}
+
+    def console(self, requests, call, what):
+        return getattr(self.programs, call)(ROOT, **what)
 
     def lock(self, requests, device):
         if self.held is None:

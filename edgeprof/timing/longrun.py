@@ -110,8 +110,10 @@ def run_long(
     wanted: LongRun,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
+    enter: Callable[[Case], None] = lambda case: None,
 ) -> tuple[float, list[tuple[Case, str]]]:
-    """Run each case that could be measured for long, unless the store has that: seconds spent, and what failed."""
+    """Run each case that could be measured for long, unless the store has that: seconds spent, and what failed.
+    ``enter`` brings the board into the setting of a case."""
     kept, done = store.rounds(), store.done()
     left = []
     for case in (case for case in cases if (case.key(), 1) in done):
@@ -126,6 +128,7 @@ def run_long(
         store.add_session(uid, backend.facts())
     for number, (case, had) in enumerate(left):
         watch(Progress(number, len(left), 1, 1, case.label()))
+        enter(case)
         try:
             found = long_telemetry(case, backend, gauges, total_mw, wanted)
         except (WorkerError, BackendError) as error:

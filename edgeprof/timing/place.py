@@ -76,7 +76,7 @@ class Place(Starter, Protocol):
         ...
 
     def power(self) -> Power:
-        """What sets its power mode and clocks. Raises BoardError where that cannot be done from here."""
+        """What sets its power mode and clocks; the same each time."""
         ...
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
@@ -96,6 +96,7 @@ class Here:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
+        self._power = Power(root)
 
     def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
         return Start((sys.executable, "-c", code), {**os.environ, "TMPDIR": scratch, **environment})
@@ -128,7 +129,7 @@ class Here:
         return bool(read_desktop(self.root))
 
     def power(self) -> Power:
-        return Power(self.root)
+        return self._power
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         return device_lock(device, waiting)

@@ -21,7 +21,7 @@ from edgeprof.boards.sensors.host import HostReading, between, read_host
 from edgeprof.boards.spec import Estimator
 from edgeprof.errors import BackendError, SpecError, WorkerError
 from edgeprof.store import Store
-from edgeprof.sweeps.case import Case
+from edgeprof.sweeps.case import Case, Setting
 from edgeprof.tiles import batch_of
 from edgeprof.timing.drift import READING, Sentinels, reading_ms
 from edgeprof.timing.measurement import Round
@@ -85,6 +85,20 @@ class SweepResult:
         return tuple(code for _, code in self.warned)
 
 
+def together(results: Sequence[SweepResult]) -> SweepResult:
+    """What several sweeps of cases that differ did, one after another."""
+    return SweepResult(
+        cases=sum(r.cases for r in results),
+        measured=sum(r.measured for r in results),
+        reused=sum(r.reused for r in results),
+        failed=tuple(pair for r in results for pair in r.failed),
+        wall_s=sum(r.wall_s for r in results),
+        measuring_s=sum(r.measuring_s for r in results),
+        stopped=next((r.stopped for r in results if r.stopped), ""),
+        warned=tuple(dict.fromkeys(pair for r in results for pair in r.warned)),
+    )
+
+
 def run_session(
     cases: Sequence[Case],
     store: Store,
@@ -105,8 +119,13 @@ def run_session(
     sense: Callable[[], HostReading] = read_host,
     observe: Callable[[Case], Mapping[str, Any]] = lambda case: {},
     patient: bool = True,
+    enter: Callable[[Case], None] = lambda case: None,
 ) -> SweepResult:
     """Measure every case that the store does not have yet, ``rounds`` times, each round in a fresh random order.
+
+    Cases of one setting of the board (power mode, clocks) stand together in a round, and the next round begins with the
+    setting at which the last one ended. ``enter`` brings the board into the setting of a case; sentinels are looked at
+    after it and before it is left.
 
     A case that fails is kept with its reason and not tried in later rounds; the others go on. Every ``sentinel_s``
     sentinels are looked at: what was measured while they drifted is measured again, or carries a warning. ``sense``
@@ -122,11 +141,12 @@ def run_session(
     begin, stopped = clock(), ""
     deadline = float("inf") if budget_s is None else begin + budget_s
     session = _Session(
-        store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense, observe, patient
+        store, backend, stop, tiles, clock, sleep, sentinel_s, deadline, sense, observe, patient, enter
     )
     store.add_session(session.uid, {**backend.facts(), **(facts or {}), "load_1m": sense().load_1m})
     rng = Random(seed)
     keys = {case: case.key() for case in cases}
+    several = len({case.setting for case in cases}) > 1
     total = len(cases) * rounds
     finished = sum((key, n) in done for key in keys.values() for n in range(1, rounds + 1))
     reused = sum(all((key, n) in done for n in range(1, rounds + 1)) for key in keys.values())
@@ -135,32 +155,34 @@ def run_session(
     queue: deque[tuple[Case, int]] = deque()
     again: set[tuple[Case, int]] = set()
     for number in range(1, rounds + 1):
-        order = [case for case in cases if (keys[case], number) not in done and case not in failed]
-        rng.shuffle(order)
-        queue.extend((case, number) for case in order)
-        while not stopped:
-            if not queue and number == rounds:
-                queue.extend(session.settle())
-                again.update(queue)
-            if not queue:
-                break
-            if clock() >= deadline:
-                stopped = "budget"
-                break
-            case, turn = queue.popleft()
-            if case in failed:
-                continue
-            disturbed = session.watch_sentinels(case)
-            watch(Progress(finished, total, turn, rounds, case.label()))
-            result = session.measure(case, turn)
-            if result.status == "failed":
-                failed[case] = result.reason
-            else:
-                measured.add(case)
-            finished += (case, turn) not in again
-            disturbed += session.throttled(case, turn)
-            again.update(disturbed)
-            queue.extend(disturbed)
+        left = [case for case in cases if (keys[case], number) not in done and case not in failed]
+        for order in turns(left, session.setting):
+            rng.shuffle(order)
+            queue.extend((case, number) for case in order)
+            while not stopped:
+                if not queue and (number == rounds or several):
+                    queue.extend(session.settle())
+                    again.update(queue)
+                if not queue:
+                    break
+                if clock() >= deadline:
+                    stopped = "budget"
+                    break
+                case, turn = queue.popleft()
+                if case in failed:
+                    continue
+                session.enter(case)
+                disturbed = session.watch_sentinels(case)
+                watch(Progress(finished, total, turn, rounds, case.label()))
+                result = session.measure(case, turn)
+                if result.status == "failed":
+                    failed[case] = result.reason
+                else:
+                    measured.add(case)
+                finished += (case, turn) not in again
+                disturbed += session.throttled(case, turn)
+                again.update(disturbed)
+                queue.extend(disturbed)
     if stopped:
         session.settle(wait=False)
     watch(Progress(finished, total, rounds, rounds, ""))
@@ -192,9 +214,12 @@ class _Session:
         sense: Callable[[], HostReading],
         observe: Callable[[Case], Mapping[str, Any]],
         patient: bool,
+        enter: Callable[[Case], None],
     ) -> None:
         self.uid = uuid.uuid4().hex
         self.measuring_s = 0.0
+        self.setting: Setting | None = None
+        self._enter = enter
         self._store, self._backend, self._stop, self._tiles = store, backend, stop, tiles
         self._clock, self._sleep = clock, sleep
         self._deadline = deadline
@@ -220,6 +245,13 @@ class _Session:
         self._flagged: dict[tuple[Case, int], None] = {}
         self._queued: set[tuple[Case, int]] = set()
         self._repeats: Counter[tuple[Case, int]] = Counter()
+
+    def enter(self, case: Case) -> None:
+        """Bring the board into the setting of ``case``; sentinels are looked at anew in another one."""
+        if case.setting != self.setting:
+            self._enter(case)
+            self.setting = case.setting
+            self._looked = float("-inf")
 
     def measure(self, case: Case, number: int) -> Round:
         """Measure one round of one case and keep it; trouble becomes a failed round. It waits for a board that is about
@@ -368,7 +400,8 @@ class _Session:
                 self._flagged[key] = None
         if self._slow:
             return []
-        again = [k for k in self._flagged if k not in self._queued and self._repeats[k] < AGAIN]
+        here = [k for k in self._flagged if k[0].setting == self.setting]
+        again = [k for k in here if k not in self._queued and self._repeats[k] < AGAIN]
         self._queued.update(again)
         self._repeats.update(again)
         return again
@@ -382,6 +415,15 @@ class _Session:
         latency = reading_ms(reading)
         self._store.add_sentinel(self.uid, name, latency, self._sense().load_1m)
         return latency
+
+
+def turns(cases: Sequence[Case], last: Setting | None) -> list[list[Case]]:
+    """Cases by setting, in the order first met, or backwards where that begins with the setting which is there now."""
+    found: dict[Setting, list[Case]] = {}
+    for case in cases:
+        found.setdefault(case.setting, []).append(case)
+    groups = list(found.values())
+    return groups[::-1] if groups and groups[-1][0].setting == last else groups
 
 
 def onwards(clock: Callable[[], float]) -> Callable[[], float]:

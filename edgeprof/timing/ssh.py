@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgeprof.boards.detect import FILES as MACHINE_FILES
-from edgeprof.boards.detect import Machine, System, detect_machine, physical_cores
+from edgeprof.boards.detect import Machine, System, detect_machine, emulated, physical_cores
 from edgeprof.boards.power import Power
 from edgeprof.boards.sensors.card import Card
 from edgeprof.boards.sensors.desktop import FILES as DESKTOP_FILES
@@ -50,6 +50,7 @@ OPTIONS = {
 }
 CONNECT_S = 60.0
 ANSWER_S = 30.0
+AGAIN_S = 1.0  # between two tries
 LOCK_AGAIN_S = 30.0  # after a reconnection, until the board has noticed the loss too
 KEPT_BYTES = 2**29  # of networks and tiles on the board
 SSH_FAILED = 255
@@ -106,6 +107,8 @@ class Host:
         self._hello: dict[str, Any] = {}
         self._kept: dict[str, int] = {}  # bytes by name, the longest unused first
         self._device: str | None = None
+        self._console = HostConsole(self, python)
+        self._power = Power(at=self._console)
 
     def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
         self._connect()
@@ -143,7 +146,11 @@ class Host:
 
     def machine(self) -> Machine:
         self._connect()
-        with self._copied(MACHINE_FILES) as root:
+        machine = self._machine()
+        return machine if self._hello["root"] == "/" else emulated(machine, self._machine("/"))
+
+    def _machine(self, below: str | None = None) -> Machine:
+        with self._copied(MACHINE_FILES, below) as root:
             allowed = self._hello["usable_cores"]
             system = System(
                 name=self._hello["system"],
@@ -152,6 +159,8 @@ class Host:
                 logical_cores=self._hello["logical_cores"],
                 usable_cores=min(physical_cores(root) or allowed, allowed),
             )
+            if self._hello["root"] != "/":  # the driver is not of the board that is emulated
+                return detect_machine(root, system=system)
             found = self._guest.ask({"do": "gpus"}, ANSWER_S)
             machine = detect_machine(root, [Gpu(**gpu) for gpu in found["gpus"]], system)
             if not found["trouble"]:
@@ -203,10 +212,38 @@ class Host:
         return False
 
     def power(self) -> Power:
-        raise BoardError(
-            "the power mode and clocks of a board are not set over ssh",
-            f"ssh -t {self.name} sudo nvpmodel -m NUMBER (and sudo jetson_clocks); the mode is recorded",
-        )
+        return self._power
+
+    def console(self, call: str, what: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a function of :mod:`edgeprof.boards.console` there; once more where the line is lost meanwhile.
+
+        :raises BoardError: it cannot be done, or the board cannot be reached.
+        """
+        request = {"do": "console", "call": call, "what": dict(what)}
+        for last in (False, True):
+            self._connect()
+            try:
+                return self._guest.ask(request, ANSWER_S + what.get("patience_s", 0.0))
+            except BackendError as error:
+                raise BoardError(f"{self.name}: {error.message}", self._console.as_root) from None
+            except WorkerError as error:
+                if last:
+                    raise BoardError(f"{self.name}: {error.message}", self._line.hint("")) from None
+        raise AssertionError("asked twice")
+
+    def reach(self, patience_s: float) -> None:
+        """Connect, unless that is done, and try again for so long (s).
+
+        :raises BoardError: it cannot be reached.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                return self._connect()
+            except BoardError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(AGAIN_S)
 
     @contextmanager
     def lock(self, device: str, waiting: Callable[[str], None]) -> Iterator[None]:
@@ -237,6 +274,8 @@ class Host:
             self._hello = self._guest.ask({"do": "hello"}, CONNECT_S)
             if self._device:
                 self._lock_again(self._device)
+            if again:
+                self._power.renew()  # it may have been started anew
         except FileNotFoundError as error:
             raise BoardError(f"there is no {error.filename} here", "install the OpenSSH client") from None
         except (WorkerError, BackendError) as error:
@@ -256,9 +295,10 @@ class Host:
             time.sleep(0.5)
 
     @contextmanager
-    def _copied(self, patterns: Sequence[str]) -> Iterator[Path]:
-        """A folder with these files of the board."""
-        files = self._guest.ask({"do": "read", "patterns": list(patterns)}, ANSWER_S)["files"]
+    def _copied(self, patterns: Sequence[str], below: str | None = None) -> Iterator[Path]:
+        """A folder with these files of the board, below another root than its own perhaps."""
+        request = {"do": "read", "patterns": list(patterns), **({"root": below} if below else {})}
+        files = self._guest.ask(request, ANSWER_S)["files"]
         with tempfile.TemporaryDirectory() as name:
             for path, content in files.items():
                 if ".." in PurePosixPath(path).parts or path.startswith("/"):
@@ -282,7 +322,28 @@ class _Files(Sysfs):
         return self._host.reading()
 
 
+class HostConsole:
+    """The console of a board at the other end of the line."""
+
+    def __init__(self, host: Host, python: str) -> None:
+        self._host = host
+        self.name = host.name
+        user = host.name.partition("@")[0] if "@" in host.name else "USER"
+        self.as_root = (
+            f"sweep as root of {host.name}, or let {user} run them, in /etc/sudoers.d/edgeprof there: "
+            f"{user} ALL=(root) NOPASSWD: /usr/sbin/nvpmodel, /usr/bin/jetson_clocks"
+        )
+        flag = "" if python == "python3" else f" --host-python {shlex.quote(python)}"
+        self.restore = f"edgeprof doctor --restore --host {host.name}{flag}"
+
+    def ask(self, call: str, **what: Any) -> dict[str, Any]:
+        return self._host.console(call, what)
+
+    def reach(self, patience_s: float) -> None:
+        self._host.reach(patience_s)
+
+
 def guest_parts() -> list[tuple[str, str]]:
-    """The guest's source, and what it asks of NVIDIA's driver with."""
-    names = ("edgeprof.backends.nvml", "edgeprof.timing.guest")
+    """The guest's source, and what it asks of NVIDIA's driver with, and its console."""
+    names = ("edgeprof.backends.nvml", "edgeprof.boards.console", "edgeprof.timing.guest")
     return [(name, source(name)) for name in names]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from edgeprof.boards.power import JOURNAL, STORED, Power, Was
+from edgeprof.boards.power import JOURNAL, STORED, Power, Rebooting, RebootNeeded, Was
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.errors import BoardError, SpecError
@@ -106,6 +106,59 @@ def test_a_mode_that_reboots_is_refused_and_nothing_is_agreed_to(emulated):
     assert not (root / "rebooted").exists()
     assert state(root) == before
     assert power.left() is None
+
+
+def test_a_mode_that_reboots_is_set_once_somebody_agrees_and_put_back_by_another_reboot(emulated):
+    root = emulated("agx-orin")
+    power = Power(root)
+    modes = power.modes(["MAXN", "15W", "30W"])
+
+    def first():
+        with power.kept():
+            assert [mode.name for mode in power.behind_reboot(modes)] == ["MODE_15W"]
+            assert state(root)[0] == "MODE_30W"
+            power.agree()
+            power.use(modes[1], None)
+
+    with pytest.raises(Rebooting, match="reboots into power mode MODE_15W"):
+        first()
+    assert (root / "rebooted").read_text() == "MODE_15W\n"
+    assert Power(root).left() == Was(0, "MAXN", True)  # the board is down now, and nothing is put back
+    after = Power(root)
+
+    def second(agreed):
+        with after.kept():
+            assert after.left() == Was(0, "MAXN", True)
+            after.use(modes[1], "max")
+            if agreed:
+                after.agree()
+
+    with pytest.raises(RebootNeeded, match="must be rebooted for power mode MAXN") as caught:
+        second(agreed=False)
+    assert caught.value.hint.endswith("doctor --restore --yes")
+    assert after.left() == Was(0, "MAXN", True)
+    with pytest.raises(Rebooting, match="MAXN"):
+        second(agreed=True)
+    assert (root / "rebooted").read_text() == "MAXN\n"
+    assert (state(root)[0], Power(root).left()) == ("MAXN", None)
+    with Power(root).kept():
+        assert Power(root).left() == Was(0, "MAXN", True)
+
+
+def test_an_error_never_reboots_the_board(emulated):
+    root = emulated("agx-orin")
+    power = Power(root)
+
+    def interrupted():
+        with power.kept():
+            power.agree()
+            (root / "var/lib/nvpmodel/status").write_text("pmode:0001 fmode:quiet\n")  # where it rebooted to
+            raise KeyboardInterrupt
+
+    with pytest.raises(RebootNeeded):
+        interrupted()
+    assert not (root / "rebooted").exists()
+    assert power.left() == Was(0, "MAXN", True)
 
 
 def test_a_kill_leaves_a_journal_that_mends_it(emulated):

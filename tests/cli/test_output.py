@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 
+from edgeprof.cli.output import mode_lines
+from edgeprof.tradeoff import ModeSummary
+
 WARN = "from edgeprof.cli.output import warn; warn(['few-rounds', 'few-rounds', 'drift'])"
 
 
@@ -34,3 +37,17 @@ def test_warnings_fit_a_terminal_and_are_a_line_each_in_a_pipe() -> None:
     assert len(in_pipe.splitlines()) == 2
     assert max(len(line) for line in on_terminal.splitlines()) <= 60
     assert on_terminal.split() == in_pipe.split()
+
+
+def test_a_table_of_power_modes_fits_a_terminal() -> None:
+    modes = (
+        ModeSummary("MODE_30W_ALL_THE_WAY, clocks max", 123, 1.234567, 12345.678, 123, 100, 0),
+        ModeSummary("15W", 123, 2.5, None, 0, None, None),
+    )
+    first, _, *rows, last = mode_lines(modes)
+    assert first.startswith("power modes, medians over 123 networks")
+    assert rows[0].split() == ["MODE_30W_ALL_THE_WAY,", "1.235", "1.235e+04", "123", "100", "0"]
+    assert rows[1].split() == ["15W", "2.5", "–", "0", "–", "–"]
+    assert last.startswith("  dominated: ")
+    assert max(map(len, mode_lines(modes))) <= 80
+    assert list(mode_lines(modes[:1])) == []

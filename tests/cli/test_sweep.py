@@ -16,7 +16,18 @@ import psutil
 import pytest
 
 STUDY = "simulated:gtx960-theano,noise=1%"
-KEYS = {"cases", "measured", "reused", "failed", "wall_s", "measuring_s", "stopped", "warnings", "db"}
+KEYS = {
+    "cases",
+    "measured",
+    "reused",
+    "failed",
+    "wall_s",
+    "measuring_s",
+    "stopped",
+    "power_modes",
+    "warnings",
+    "db",
+}
 TINY = """
 [net]
 fc = 0

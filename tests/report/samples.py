@@ -102,6 +102,20 @@ def with_telemetry(measurements: tuple[Measurement, ...], **telemetry: Any) -> t
     return tuple(replace(m, telemetry=telemetry) for m in measurements)
 
 
+def in_modes(**modes: tuple[float, float | None]) -> tuple[Measurement, ...]:
+    """:func:`gridded` in several power modes, each so many times slower at so much power (mW)."""
+    return tuple(
+        replace(
+            m,
+            case=m.case.model_copy(update={"power_mode": name}),
+            latency_ms=(m.latency_ms or 0.0) * factor,
+            telemetry={"energy_mj_per_tile": power * factor * (m.ms_per_tile or 0.0) / 1e3} if power else {},
+        )
+        for name, (factor, power) in modes.items()
+        for m in gridded()
+    )
+
+
 def failed(reason: str) -> Measurement:
     """A case that failed."""
     return measurement(

@@ -41,7 +41,7 @@ def expanded(**data: Any) -> tuple[Workload, ...]:
 
 
 def digest(works: tuple[Workload, ...]) -> str:
-    return hashlib.sha256("\n".join(w.model_dump_json() for w in works).encode()).hexdigest()
+    return hashlib.sha256("\n".join(w.model_dump_json(exclude_none=True) for w in works).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(("name", "cases"), COUNTS.items())
@@ -97,7 +97,7 @@ def test_draws_are_the_same_in_another_process() -> None:
     script = (
         "import hashlib; from edgeprof.sweeps.expand import expand; from edgeprof.sweeps.spec import read_sweep;"
         "works = expand(read_sweep('family'));"
-        "print(hashlib.sha256('\\n'.join(w.model_dump_json() for w in works).encode()).hexdigest())"
+        "print(hashlib.sha256('\\n'.join(w.model_dump_json(exclude_none=True) for w in works).encode()).hexdigest())"
     )
     there = subprocess.run(
         [sys.executable, "-c", script],
@@ -322,3 +322,33 @@ def test_flags_of_the_family_are_not_for_blocks() -> None:
     sweep = parse_sweep(catalogue.parse_toml(BLOCKS, "b"), "b")
     with pytest.raises(SpecError, match="--pool-before is not for sweep"):
         sweep.override({"pool_before": (2,)})
+
+
+def test_every_network_is_run_in_each_power_mode() -> None:
+    grid = {"net": {"conv": 1, "power_mode": ["MAXN", 1, "MAXN"]}, "vary": {"batch": [1, 2]}}
+    assert [(w.power_mode, w.batch) for w in expanded(**grid)] == [
+        ("MAXN", 1),
+        ("MAXN", 2),
+        ("1", 1),
+        ("1", 2),
+    ]
+    drawn = expand(read_sweep("family").resampled(3, 1).override({"power_mode": ("15W", "7W")}))
+    assert [w.power_mode for w in drawn] == ["15W"] * 3 + ["7W"] * 3
+    assert [w.net for w in drawn[:3]] == [w.net for w in drawn[3:]]
+    dimension = expanded(vary={"batch": [1, 2], "power_mode": ["15W", "7W"]}, net={"clocks": "max"})
+    assert [(w.power_mode, w.batch) for w in dimension] == [("15W", 1), ("7W", 1), ("15W", 2), ("7W", 2)]
+    assert {w.clocks for w in dimension} == {"max"}
+
+
+def test_a_flag_replaces_the_power_modes_of_a_file() -> None:
+    for section in ("net", "vary"):
+        sweep = parse_sweep({section: {"power_mode": ["15W", "7W"]}}, "mine.toml")
+        assert sweep.sets
+        assert {w.power_mode for w in expand(sweep.override({"power_mode": ("MAXN",)}))} == {"MAXN"}
+    assert not read_sweep("quick").sets
+
+
+def test_blocks_are_run_in_several_power_modes() -> None:
+    sweep = read_sweep("kernels").resampled(8, None)
+    both = expand(sweep.override({"power_mode": ("15W", "7W")}))
+    assert len(both) == 2 * len(expand(sweep))

@@ -18,7 +18,7 @@ from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.boards.detect import load_1m
 from edgeprof.boards.sensors.host import HostReading
-from edgeprof.errors import BackendError, StoreError, WorkerError
+from edgeprof.errors import BackendError, BoardError, StoreError, WorkerError
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
 from edgeprof.nets.spec import net_spec
@@ -712,3 +712,77 @@ def test_a_hot_board_is_waited_for_in_bounds(calm, path):
     for_ever = Board(headroom=lambda slept: 1.0)
     on_board(calm, path.with_name("b.db"), for_ever, rounds=3)
     assert COOLING_S - COOL_S <= for_ever.slept <= COOLING_S
+
+
+# --- settings of the board
+
+
+def moded(mode, fc=1):
+    return case(fc, power_mode=mode)
+
+
+def test_cases_of_a_power_mode_stand_together_and_rounds_begin_where_the_last_one_ended(store, real):
+    cases = [moded(mode, fc) for fc in range(4) for mode in ("fast", "slow")]
+    entered = []
+    backend = Steps(real, lambda c, number, turn: steady(2.0 if c.power_mode == "slow" else 1.0))
+    result = run(cases, store, backend, rounds=3, enter=lambda c: entered.append(c.power_mode))
+    assert result.measured == 8
+    assert not result.warnings  # twice as long in another mode is no drift
+    assert entered == ["fast", "slow", "fast", "slow"]
+    measured = [(n, c.power_mode) for c, n in backend.asked if not is_sentinel(c)]
+    assert list(dict.fromkeys(measured)) == [
+        (1, "fast"),
+        (1, "slow"),
+        (2, "slow"),
+        (2, "fast"),
+        (3, "fast"),
+        (3, "slow"),
+    ]
+    assert measured == sorted(measured, key=list(dict.fromkeys(measured)).index)
+
+
+def test_sentinels_are_looked_at_in_each_mode_as_it_is_entered_and_before_it_is_left(store, real):
+    backend = Steps(real, lambda c, number, turn: steady(1.0))
+    run([moded("a"), moded("b")], store, backend, rounds=1)
+    told = [("look" if is_sentinel(c) else "case", c.power_mode) for c, _ in backend.asked]
+    assert [one for i, one in enumerate(told) if i == 0 or told[i - 1] != one] == [
+        ("look", "a"),
+        ("case", "a"),
+        ("look", "a"),
+        ("look", "b"),
+        ("case", "b"),
+        ("look", "b"),
+    ]
+
+
+def test_what_drifted_in_a_mode_is_measured_again_in_that_mode(store, real):
+    slow = []  # the look before mode a is left: until a restart
+
+    def at(c, number, turn):
+        if not is_sentinel(c):
+            slow[:] = [True] if c.power_mode == "a" and backend.restarts == 0 else []
+            return steady(1.0)
+        return steady(1.5 if slow and backend.restarts == 0 else 1.0)
+
+    backend = Steps(real, at)
+    entered = []
+    result = run(
+        [moded("a"), moded("b")], store, backend, rounds=1, enter=lambda c: entered.append(c.power_mode)
+    )
+    measured = [c.power_mode for c, _ in backend.asked if not is_sentinel(c)]
+    assert measured == ["a", "a", "b"]
+    assert entered == ["a", "b"]
+    assert result.warnings == ("drift-mended",)
+
+
+def test_a_mode_that_cannot_be_set_ends_the_session_and_another_one_goes_on(store, real):
+    backend = Steps(real, lambda c, number, turn: steady(1.0))
+
+    def enter(c):
+        if c.power_mode == "b":
+            raise BoardError("it was not set", "by hand")
+
+    with pytest.raises(BoardError):
+        run([moded("a"), moded("b")], store, backend, rounds=2, enter=enter)
+    result = run([moded("a"), moded("b")], store, backend, rounds=2)
+    assert (result.measured, len(store.measurements())) == (2, 2)

@@ -4,11 +4,13 @@ import contextlib
 import getpass
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -22,6 +24,9 @@ from benchmarks.kills import ended, rounds_in
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.boards.detect import detect_machine, find_board
+from edgeprof.boards.power import Was
+from edgeprof.boards.sensors.devfreq import read_gpu_clock
+from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.boards.sensors.reading import Reading
 from edgeprof.boards.sensors.sysfs import read_sysfs
 from edgeprof.cli import run
@@ -31,6 +36,7 @@ from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.drift import SENTINELS
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.place import Here
 from edgeprof.timing.session import run_session
@@ -498,3 +504,189 @@ def test_sensors_and_power_mode_are_the_board_s(host):
     found = host.reading()
     here = read_sysfs().used_mib  # of the whole machine, where other tests run as well
     assert here / 4 < found.used_mib < 4 * here
+
+
+# --- power modes, on an emulated board at the other end
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from edgeprof.timing.ssh import Host
+host = Host("board", sys.argv[1])
+power = host.power()
+try:
+    with host.lock("test", print), power.kept():
+        power.use(power.modes(["7W"])[0], "max")
+        print("set", flush=True)
+        sys.stdin.read()
+finally:
+    host.close()
+"""
+
+
+def power_state(root):
+    clock = read_gpu_clock(root)
+    return read_power_mode(root).name, clock.min_mhz, clock.max_mhz
+
+
+def python_of(root):
+    return f"env EDGEPROF_ROOT={root} {sys.executable}"
+
+
+@pytest.fixture
+def orin(board, emulated):
+    root = emulated("orin-nano")
+    with closing(Host(board.name, python_of(root))) as opened:
+        yield root, opened
+
+
+def test_a_sweep_in_a_power_mode_over_ssh(board, emulated, tmp_path, monkeypatch, capsys):
+    root = emulated("orin-nano")
+    before = power_state(root)
+    monkeypatch.setattr(
+        "edgeprof.timing.session.PAUSES_S", ()
+    )  # no wait for a quiet machine, and one sentinel
+    monkeypatch.setattr("edgeprof.timing.drift.SENTINELS", {"compute": SENTINELS["compute"]})
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text(SWEEP.replace("[1, 2]", "[1]"))
+    flags = [
+        "--host",
+        board.name,
+        "--host-python",
+        python_of(root),
+        "--board",
+        "jetson",
+        "--backend",
+        "ort-cpu",
+    ]
+    flags += ["--rounds", "1", "--db", "x.db", "--power-mode", "7W", "--clocks", "max", "--json"]
+    assert run(["sweep", "s.toml", *flags]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["measured"] == 1
+    assert power_state(root) == before
+    with Store(Path("x.db")) as store:
+        [measured] = store.measurements()
+    assert measured.case.setting == ("7W", "max")
+    assert measured.case.machine.startswith("NVIDIA Jetson Orin Nano Developer Kit, emulated on ")
+    assert measured.telemetry["gpu_mhz"] == 408
+    assert measured.telemetry["energy_mj_per_tile"] > 0
+
+
+def test_a_mode_outlives_a_lost_connection_and_is_put_back_over_another_one(orin, board):
+    root, host = orin
+    before, power = power_state(root), host.power()
+    with host.lock("test", pytest.fail), power.kept():
+        power.use(power.modes(["7W"])[0], "max")
+        board.cut()
+        assert power_state(root) == ("7W", 408, 408)
+        (root / "sys/class/devfreq/17000000.gpu/min_freq").write_text("306000000")  # as after a restart
+        assert power.left() == Was(0, "15W", True)  # asked over another connection
+        assert power_state(root) == ("7W", 408, 408)
+        board.cut()
+    assert power_state(root) == before
+    assert power.left() is None
+
+
+def test_a_board_that_stays_away_keeps_its_journal_and_the_doctor_mends_it(orin, board, monkeypatch, capsys):
+    root, host = orin
+    before, power = power_state(root), host.power()
+    monkeypatch.setattr("edgeprof.boards.power.REACH_S", 0.2)
+
+    def lost():
+        with power.kept():
+            power.use(power.modes(["7W"])[0], None)
+            board.stop()
+
+    with pytest.raises(
+        BoardError, match="the power mode of board was not put back: board cannot be reached"
+    ) as caught:
+        lost()
+    assert caught.value.hint.startswith("edgeprof doctor --restore --host board --host-python 'env ")
+    board.start()
+    assert power.left() == Was(0, "15W", True)
+    words = shlex.split(caught.value.hint)[1:]
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["restored"]["name"] == "15W"
+    assert power_state(root) == before
+    assert run(words) == 0
+    assert capsys.readouterr().out == "nothing to put back\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_desk_that_ends_puts_it_back_or_leaves_the_journal(number, orin, board):
+    root, host = orin
+    before = power_state(root)
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", HOLD, python_of(root)]
+    with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as desk:
+        assert desk.stdout.readline() == "set\n"
+        assert power_state(root) == ("7W", 408, 408)
+        os.killpg(desk.pid, number)
+        desk.wait(timeout=60)
+    if number == signal.SIGKILL:
+        assert host.power().left() == Was(0, "15W", True)
+        host.power().restore()
+    assert host.power().left() is None
+    assert power_state(root) == before
+
+
+def test_a_board_that_reboots_for_a_mode_is_waited_for(board, emulated, monkeypatch):
+    root = emulated("agx-orin")
+    monkeypatch.setattr("edgeprof.boards.power.REBOOT_STEP_S", 0.1)
+
+    def reboot(into):
+        while not (root / "rebooted").exists() or (root / "rebooted").read_text() != into:
+            time.sleep(0.02)
+        board.stop()
+        board.start()
+
+    with closing(Host(board.name, python_of(root))) as host:
+        power = host.power()
+        modes = power.modes(["MAXN", "15W"])
+        with host.lock("test", pytest.fail), power.kept():
+            assert power.behind_reboot(modes) == modes[1:]
+            power.agree()
+            for into, at in (("MODE_15W\n", modes[1]), ("MAXN\n", None)):
+                thread = threading.Thread(target=reboot, args=(into,))
+                thread.start()
+                if at is None:
+                    break
+                power.use(at, "max")
+                thread.join()
+                assert power_state(root) == ("MODE_15W", 408, 408)
+        thread.join()
+        assert power_state(root)[0] == "MAXN"
+        assert power.left() is None
+
+
+def test_somebody_who_may_not_is_told_what_would_let_him(board, emulated):
+    if os.geteuid() != 0 or shutil.which("setpriv") is None or not os.path.exists("/usr/bin/python3"):
+        pytest.skip("only root can be somebody else")
+    folder = Path(tempfile.mkdtemp(prefix="edgeprof-tree-"))
+    try:
+        shutil.copytree(emulated("orin-nano"), folder / "root")
+        for path in (folder, folder / "root", *folder.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o777 if not path.is_symlink() else path.lstat().st_mode)
+        for program in (folder / "root/usr").rglob("*/*"):  # by a Python that anybody may run
+            program.write_text("#!/usr/bin/python3 -SE\n" + program.read_text().partition("\n")[2])
+        sudo = folder / "root/usr/bin/sudo"
+        sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
+        sudo.chmod(0o755)
+        (folder / "tmp").mkdir(mode=0o777)
+        (folder / "tmp").chmod(0o777)
+        nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+        python = f"env TMPDIR={folder}/tmp EDGEPROF_ROOT={folder}/root {nobody} /usr/bin/python3"
+        with closing(Host(board.name, python)) as host:
+            with (
+                pytest.raises(BoardError, match="sudo: a password is required") as caught,
+                host.power().kept(),
+            ):
+                pytest.fail("it was set")
+            assert "USER ALL=(root) NOPASSWD: /usr/sbin/nvpmodel, /usr/bin/jetson_clocks" in caught.value.hint
+            sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
+            with host.power().kept():
+                host.power().use(host.power().modes(["7W"])[0], "max")
+                assert power_state(folder / "root") == ("7W", 408, 408)
+            assert power_state(folder / "root")[0] == "15W"
+    finally:
+        shutil.rmtree(folder)

@@ -28,6 +28,7 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "timing/worker.py",
     resources.files("edgeprof") / "backends/ort.py",
     resources.files("edgeprof") / "timing/guest.py",
+    resources.files("edgeprof") / "boards/console.py",
     resources.files("edgeprof") / "backends/cuda.py",
     resources.files("edgeprof") / "backends/cupti.py",
     resources.files("edgeprof") / "backends/nvml.py",

@@ -11,12 +11,14 @@ from edgeprof.report.figures.drift import drift
 from edgeprof.report.figures.energy import energy, power
 from edgeprof.report.figures.kernels import kernel_shares, kernel_speed
 from edgeprof.report.figures.launches import launch_modes
+from edgeprof.report.figures.modes import always_dominated, mode_figures, mode_table
 from edgeprof.report.figures.ratios import grid_ratio, kernel_ratio, kernel_ratios, network_ratios
 from edgeprof.report.figures.roofline import roofline
 from edgeprof.report.figures.speed import every_network, throughput
 from edgeprof.report.figures.steps import step_gains, step_times
 
 __all__ = [
+    "always_dominated",
     "coverage",
     "drift",
     "energy",
@@ -29,6 +31,8 @@ __all__ = [
     "kernel_speed",
     "launch_modes",
     "measured_against_predicted",
+    "mode_figures",
+    "mode_table",
     "network_ratios",
     "power",
     "residuals",
