@@ -115,8 +115,8 @@ class Board:
     def cut(self) -> None:
         """Lose every connection, as a board does that loses its power supply's network: its sshd is gone."""
         for process in psutil.Process(self.sshd.pid).children(recursive=True):
-            if process.name().startswith("sshd"):
-                with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                if process.name().startswith("sshd"):
                     process.kill()
 
     def stop(self) -> None:
