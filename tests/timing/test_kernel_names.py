@@ -35,6 +35,12 @@ def test_the_parameters_are_no_part_of_a_name():
     assert plain_name("maxwell_sgemm_64x64_tn") == "maxwell_sgemm_64x64_tn"
 
 
+def test_no_tensor_core_had_tf32_before_ampere():
+    """Names made up: those of real ones before Ampere say their type."""
+    assert read_name("turing_s1688gemm_128x128_nn").precision == "fp16"
+    assert read_name("ampere_s1688gemm_128x128_nn").precision == "tf32"
+
+
 def test_words_leave_out_what_is_not_known():
     assert read_name("volta_sgemm_64x64_nn").words == "gemm.fp32.64x64"
     assert read_name("[CUDA memset]").words == "memset"
