@@ -86,7 +86,7 @@ class Target:
         return Case(
             net=work.net,
             batch=work.batch,
-            precision=weights_format(work.net) or work.precision,
+            precision=_precision(work),
             threads=work.threads or self.threads,
             launch=work.launch,
             provider_options=self.backend.options(work.precision, work.launch),
@@ -101,6 +101,12 @@ class Target:
 
     def _mode(self, name: str | None) -> str | None:
         return self.place.power().modes([name])[0].name if name else self.power_mode
+
+
+def _precision(work: Workload) -> str:
+    """What ``work`` is computed in: what is asked for, or what a file's weights are in where that is not float32."""
+    own = weights_format(work.net)
+    return work.precision if own in ("", "fp32") else own
 
 
 @contextmanager

@@ -162,7 +162,7 @@ class RuntimeBackend:
         folder = Path(self._folder.name)
         path = folder / f"{case.key()}.onnx"
         if not path.exists():
-            data = network_bytes(case.net, case.batch)
+            data = network_bytes(case.net, case.batch, case.precision)
             kept = list(folder.glob("*.onnx"))
             if sum(p.stat().st_size for p in kept) + len(data) > KEPT_BYTES:
                 for old in kept:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeprof.errors import SpecError
@@ -42,6 +44,15 @@ class Feed:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the worker."""
         return asdict(self)
+
+    def noise(self, random: np.random.RandomState) -> NDArray[Any]:
+        """Numbers for it: fractions in [0, 1), whole numbers below ``high``, ones where nothing tells that."""
+        dtype = np.dtype(self.dtype)
+        if dtype.kind == "f":
+            return np.asarray(random.random_sample(self.shape)).astype(dtype)
+        if self.high is None:
+            return np.ones(self.shape, dtype)
+        return np.asarray(random.randint(0, self.high, size=self.shape)).astype(dtype)
 
 
 def feeds(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, Feed]:

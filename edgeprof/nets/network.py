@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import onnx
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
@@ -24,6 +25,7 @@ from edgeprof.nets.model import ModelFile, build_file, graph_inputs
 from edgeprof.nets.model import weights_folder as _file_weights
 from edgeprof.nets.model import weights_format as _file_format
 from edgeprof.nets.operators import Operator, operators
+from edgeprof.nets.precision import CONVERTED, float16, quantized, ranges
 from edgeprof.nets.spec import NetSpec
 from edgeprof.nets.zoo import zoo_model
 
@@ -73,14 +75,33 @@ def build_network(net: Network, batch: int, *, weights: bool = True) -> onnx.Mod
             return build_file(net, weights=weights)
 
 
-def network_bytes(net: Network, batch: int) -> bytes:
+def network_bytes(net: Network, batch: int, precision: str = "fp32") -> bytes:
     """:func:`build_network`, serialised; the same arguments, the same bytes. What edgeprof builds is checked by
-    ``onnx.checker``; a file may have operators that only its runtime knows."""
+    ``onnx.checker``; a file may have operators that only its runtime knows.
+
+    :param precision: a graph of float32 weights is rewritten for ``fp16`` and ``int8``
+        (:mod:`edgeprof.nets.precision`); others stay as they are.
+    :raises SpecError: one that cannot be.
+    """
     model = build_network(net, batch)
+    if precision in CONVERTED and weights_format(net) in ("", "fp32"):
+        model = float16(model) if precision == "fp16" else quantized(model, net_ranges(net))
     if not isinstance(net, ModelFile):
         return checked_bytes(model)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+@lru_cache(maxsize=1024)
+def net_ranges(net: Network) -> Mapping[str, float]:
+    """The greatest magnitude of each tensor of ``net`` that ``int8`` quantises, on one tile of seeded noise (a file's
+    own batch of it).
+
+    :raises SpecError: it cannot be told.
+    """
+    model = build_network(net, 1)
+    random = np.random.RandomState(0)
+    return ranges(model, {name: feed.noise(random) for name, feed in net_feeds(net, 1).items()})
 
 
 def weights_folder(net: Network) -> Path | None:
