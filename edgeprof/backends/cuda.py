@@ -1,7 +1,7 @@
-"""An NVIDIA GPU through its driver's own C interface: a stream, events on it, free memory, what the GPU is.
+"""An NVIDIA GPU through its driver's own C interface: a stream, events on it, memory, captured launches, its facts.
 
 Python 3.6 syntax, standard library alone: this file is sent to the worker. libcuda comes with the driver, so nothing
-needs to be installed. Source: CUDA Driver API reference (cuStream*, cuEvent*, cuMem*, cuDevice*), NVIDIA.
+needs to be installed. Source: CUDA Driver API reference (cuStream*, cuEvent*, cuMem*, cuGraph*, cuDevice*), NVIDIA.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the stream does not wait for the def
 COMPUTE_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 L2_BYTES = 38  # CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
+THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do is not of the capture
 NO_DEVICE = "nvidia-smi must list the GPU; in a container, pass it in"
 
 
@@ -82,6 +83,52 @@ class Device:
     def synchronize(self):
         """Wait for everything on the GPU."""
         self._call("cuCtxSynchronize")
+
+    def finish(self):
+        """Wait for everything on the stream."""
+        self._call("cuStreamSynchronize", ctypes.c_void_p(self.stream))
+
+    def allocate(self, size):
+        """The address of ``size`` bytes of the GPU's memory; RuntimeError that says ``out of memory`` where they are
+        not to be had."""
+        address = ctypes.c_uint64()
+        self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size, 1)))
+        return address.value
+
+    def free(self, address):
+        """Give memory back that :meth:`allocate` gave."""
+        self._call("cuMemFree_v2", ctypes.c_uint64(address))
+
+    def upload(self, address, array):
+        """Copy a contiguous NumPy array to the GPU, and wait for it."""
+        host, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+        self._call("cuMemcpyHtoD_v2", ctypes.c_uint64(address), host, size)
+
+    def download(self, array, address):
+        """Copy from the GPU into a contiguous NumPy array, and wait for it."""
+        host, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+        self._call("cuMemcpyDtoH_v2", host, ctypes.c_uint64(address), size)
+
+    def capture(self, run):
+        """What ``run`` puts on the stream as one executable graph (its handle); none of it is carried out."""
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        stream = ctypes.c_void_p(self.stream)
+        self._call("cuStreamBeginCapture_v2", stream, ctypes.c_int(THREAD_LOCAL))
+        try:
+            run()
+        finally:  # or the stream stays in capture for good
+            self._call("cuStreamEndCapture", stream, ctypes.byref(graph))
+        self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+        self._call("cuGraphDestroy", graph)
+        return executable.value
+
+    def replay(self, executable):
+        """Put a captured graph on the stream."""
+        self._call("cuGraphLaunch", ctypes.c_void_p(executable), ctypes.c_void_p(self.stream))
+
+    def forget(self, executable):
+        """Give a captured graph back."""
+        self._call("cuGraphExecDestroy", ctypes.c_void_p(executable))
 
     def time_ns(self, run):
         """Nanoseconds between an event before and one behind what ``run`` puts on the stream; the device's clock is

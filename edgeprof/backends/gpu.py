@@ -52,7 +52,7 @@ class CudaBackend(RuntimeBackend):
     kind_of: KindOf = staticmethod(device_kind)
 
     def __init__(self, place: Place = HERE) -> None:
-        environment = environment_of("fp32", self.modes[0])
+        environment = environment_of(self.precisions[0], self.modes[0])
         super().__init__(
             self.called,
             self.driver,
@@ -147,10 +147,10 @@ class CudaBackend(RuntimeBackend):
         case = Case(
             net=TRIAL,
             batch=1,
-            precision="fp32",
+            precision=self.precisions[0],
             threads=1,
             launch=self.modes[0],
-            provider_options=self.options("fp32", self.modes[0]),
+            provider_options=self.options(self.precisions[0], self.modes[0]),
             board="",
             machine="",
             backend=self.name,

@@ -9,6 +9,7 @@ from edgeprof.backends.base import Backend
 from edgeprof.backends.engines import RtxBackend, TensorrtBackend
 from edgeprof.backends.gpu import CudaBackend
 from edgeprof.backends.runtime import RuntimeBackend
+from edgeprof.backends.trt import GPU, TrtBackend
 from edgeprof.errors import BackendError
 from edgeprof.timing.place import HERE, Here, Place
 
@@ -31,6 +32,10 @@ def _ort_tensorrt_rtx(argument: str, place: Place) -> Backend:
     return RtxBackend(place)
 
 
+def _tensorrt(argument: str, place: Place) -> Backend:
+    return TrtBackend(place, argument or GPU)
+
+
 def _simulated(argument: str, place: Place) -> Backend:
     if not isinstance(place, Here):
         raise BackendError("a simulated board is not measured on another machine", "leave out --host")
@@ -49,6 +54,7 @@ BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {
         "TensorRT-RTX, a plugin of ONNX Runtime: whole networks, no kernels",
         _ort_tensorrt_rtx,
     ),
+    "tensorrt": ("TensorRT on an NVIDIA GPU, layer by layer; tensorrt:dla0 on a DLA", _tensorrt),
     "simulated": ("plays a law back as if it were a board: simulated:LAW,noise=1%", _simulated),
 }
 

@@ -1,0 +1,115 @@
+"""TensorRT without another runtime around it: engines from ONNX, on the GPU or on a DLA of a Jetson."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprof.backends.base import Stop
+from edgeprof.backends.gpu import CudaBackend
+from edgeprof.errors import BackendError
+from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import Operator
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.breakdown import Kernel
+from edgeprof.timing.engine import Layer, fallen_back, match_times, parse_layers, trace_layers
+from edgeprof.timing.measurement import Round
+from edgeprof.timing.place import HERE, Place
+
+GPU = "gpu"
+DLA = re.compile(r"dla\d")
+BUILD_S = 600.0  # the longest that an engine may take to build
+BUILT_AGAIN = 3  # networks of a sweep …
+BUILDS = 3  # … that are built so often, to see how far engines of the same network differ
+
+
+class TrtBackend(CudaBackend):
+    """TensorRT. A case's number format is in its graph (:mod:`edgeprof.nets.precision`); what each layer of the engine
+    really computes in, its inspector tells. ``device``: ``gpu``, or ``dla0``, which leaves to the GPU what it cannot
+    run."""
+
+    called = "tensorrt"
+    driver = "edgeprof.backends.tensorrt"
+    needs = ("edgeprof.backends.cuda", "edgeprof.backends.nvml", "edgeprof.backends.ort")
+    provider = "TensorRT"
+    patience_s = BUILD_S
+    precisions = ("fp32", "tf32", "fp16", "int8")
+
+    def __init__(self, place: Place = HERE, device: str = GPU) -> None:
+        if device != GPU:
+            self.precisions = ("fp16", "int8")
+        self.device = checked_device(device)
+        super().__init__(place)
+        self._layers: dict[str, tuple[Layer, ...]] = {}
+        self._rebuilt: dict[str, tuple[float, ...]] = {}
+
+    def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
+        captured = {"capture": "1"} if launch == "graph" else {}
+        return tuple(sorted({"device": self.device, "precision": precision, **captured}.items()))
+
+    def profiled(self, case: Case) -> bool:
+        """In every launch mode: TensorRT puts events around its layers, in a captured graph too."""
+        return True
+
+    def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
+        """As every runtime does; with the formats that its layers compute in, what a DLA left to the GPU, and of the
+        first networks the latency of engines that were built again."""
+        found = super().measure(case, number, stop, tiles)
+        key = case.key()
+        told = dict(found.telemetry)
+        if key in self._layers:
+            operators = net_operators(case.net, case.batch)
+            told["layer_precisions"] = dict(
+                Counter(layer.precision for layer in self._layers[key] if layer.precision)
+            )
+            if self.device != GPU:
+                told["dla_fallback"] = list(fallen_back(self._layers[key], operators))
+        if number == 1 and key not in self._rebuilt and len(self._rebuilt) < BUILT_AGAIN:
+            again = tuple(
+                self._latency_ms(case, build, stop, found.latency_ms) for build in range(2, BUILDS + 1)
+            )
+            self._rebuilt[key] = (found.latency_ms, *again)
+        if key in self._rebuilt:
+            told["builds_ms"] = list(self._rebuilt[key])
+            told["build_spread_pct"] = 100 * (max(self._rebuilt[key]) / min(self._rebuilt[key]) - 1)
+        return replace(found, telemetry=told)
+
+    def _latency_ms(self, case: Case, build: int, stop: Stop, guess_ms: float) -> float:
+        """The median run of an engine of its own, built without what earlier builds found."""
+        request = {**self._request(case, self._model(case)), **self._network(case)}
+        request["options"] = {**request["options"], "build": str(build)}
+        plain = replace(stop, profile=False)
+        answer = self._ask(case, request, plain, False, self._patience_s + 20 * stop.max_s + guess_ms)
+        return float(np.median(answer["runs_ns"])) / 1e6
+
+    def _traced(self, case: Case, graph: bytes) -> tuple[Kernel, ...]:
+        layers = parse_layers(graph.decode(errors="replace"))
+        self._layers[case.key()] = layers
+        return trace_layers(layers, net_operators(case.net, case.batch), case.precision)
+
+    def _matched(
+        self, kernels: Sequence[Kernel], operators: Sequence[Operator], events: Sequence[Mapping[str, Any]]
+    ) -> tuple[tuple[Kernel, Any], ...]:
+        return match_times(kernels, operators, events)
+
+    def _event_cost(self, case: Case) -> float:
+        """None: times are between events of the GPU. Whether these cost anything, coverage tells."""
+        return 0.0
+
+
+def checked_device(device: str) -> str:
+    """``gpu``, ``dla0`` and so on.
+
+    :raises BackendError: it is none of them.
+    """
+    if device != GPU and not DLA.fullmatch(device):
+        raise BackendError(
+            f"there is no device '{device}'", "gpu, or dla0 and dla1 of a Jetson that has them"
+        )
+    return device

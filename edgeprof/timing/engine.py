@@ -1,0 +1,263 @@
+"""Layers of a TensorRT engine: what its inspector tells of them, and the operators that each one covers.
+
+The inspector's JSON of TensorRT 8.5 to 11 (profiling verbosity DETAILED). A layer that fuses nodes of the ONNX graph
+is called after them (``conv1 + conv1_relu``), tells them in its ``Metadata`` (``[ONNX Layer: conv1]``), or is a block of
+TensorRT's compiler (``{ForeignNode[conv1...softmax]}``, ``__myl_…``, Myelin) or of a DLA, of which no more is known than
+where it begins and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeprof.errors import WorkerError
+from edgeprof.nets.operators import Operator
+from edgeprof.nets.precision import PUT_IN
+from edgeprof.timing.breakdown import Kernel
+
+NODE = re.compile(r"\[ONNX Layer: ([^\]\x1e\x1f]*)\]")
+BLOCK = re.compile(r"\{ForeignNode\[(.*?)\.\.\.(.*)\]\}")
+COPY = re.compile(r"Reformatting CopyNode for (?:Input|Output) Tensor \d+ to (.*)")
+BETWEEN = re.compile(r" \+ |, |PWN\(|\)")  # in a name, between the nodes that it is made of
+CLONE = re.compile(r"_clone_\d+$")
+MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "copy"})
+MYELIN = frozenset({"Myelin", "kgen", "fusion"})
+
+FORMATS = {  # as tactics, weights and tensors call them
+    "tf32": "tf32",
+    "f32": "fp32",
+    "fp32": "fp32",
+    "float": "fp32",
+    "f16": "fp16",
+    "fp16": "fp16",
+    "half": "fp16",
+    "bf16": "bf16",
+    "bfloat16": "bf16",
+    "i8": "int8",
+    "int8": "int8",
+    "e4m3": "fp8",
+    "fp8": "fp8",
+}
+# Names of kernels: xmma says types of operands, then those it multiplies and adds in; older ones of cuDNN the
+# instruction (h: half, i: integer, s: single). Seen in engines of TensorRT 8 and 10 (examples of NVIDIA's TREx).
+XMMA = re.compile(r"_(?:bf16|f16|f32|i8|e4m3){1,3}_(tf32|bf16|f16|f32|i8|e4m3)(?:f32|f16|i32)?_")
+POOLING = re.compile(r"pooling_fw_4d_(FP32|FP16|INT8)")
+OF_NAMES = (
+    (re.compile(r"int8|_i8816|_imma_|i8i8"), "int8"),
+    (re.compile(r"_h\d+cudnn|hcudnn|hmma|fp16_s884"), "fp16"),
+    (re.compile(r"scudnn"), "fp32"),
+)
+TENSOR = re.compile(r"bfloat16|bf16|float|half|fp32|fp16|int8|fp8", re.IGNORECASE)
+IMPLEMENTATIONS = ("winograd", "implicit_gemm", "first_layer", "depthwise", "conv1x1", "gemm", "cudnn")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of an engine: ``tactic`` is its kernel's name where one is told, ``nodes`` are those of its metadata,
+    ``reads`` and ``makes`` tensors, ``formats`` those of what it reads, weights first, in TensorRT's words."""
+
+    name: str
+    layer_type: str = ""
+    tactic: str = ""
+    nodes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+
+    @property
+    def dla(self) -> bool:
+        """Whether a DLA runs it."""
+        return self.layer_type.upper() == "DLA"
+
+    @property
+    def myelin(self) -> bool:
+        """Whether it is a block of TensorRT's compiler, whose parts are not told apart."""
+        block = self.layer_type in MYELIN or "ForeignNode[" in self.name or "__myl" in self.name + self.tactic
+        return block and not self.dla
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, by its kernel's name, else by its weights, else by what it reads; ``tf32`` only a
+        kernel's name tells. Empty where nothing does."""
+        if found := XMMA.search(self.tactic) or POOLING.search(self.tactic):
+            return FORMATS[found[1].lower()]
+        for pattern, precision in OF_NAMES:
+            if pattern.search(self.tactic):
+                return precision
+        words = (TENSOR.search(text) for text in self.formats)
+        return next((FORMATS[word[0].lower()] for word in words if word), "")
+
+    @property
+    def implementation(self) -> str:
+        """How it is computed, as far as that is told."""
+        if self.dla or self.myelin:
+            return "dla" if self.dla else "myelin"
+        text = f"{self.tactic} {self.layer_type}".lower()
+        return next((word for word in IMPLEMENTATIONS if word in text), "")
+
+
+def parse_layers(text: str) -> tuple[Layer, ...]:
+    """The layers in what TensorRT's engine inspector says of an engine, in the order in which they run. An engine built
+    without detail has names alone.
+
+    :raises WorkerError: it is no such document.
+    """
+    try:
+        found = json.loads(text)["Layers"]
+        return tuple(Layer(one) if isinstance(one, str) else _layer(one) for one in found)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WorkerError(
+            f"the engine's inspector says what edgeprof cannot read: {type(error).__name__}: {error}",
+            "please report it with the version of TensorRT",
+        ) from None
+
+
+def _layer(one: Mapping[str, Any]) -> Layer:
+    weights = one.get("Weights")
+    reads = one.get("Inputs") or ()
+    typed = [str(weights.get("Type", ""))] if isinstance(weights, Mapping) else []
+    typed += [
+        str(tensor.get(key, "")) for tensor in reads for key in ("Format/Datatype", "DataType", "Datatype")
+    ]
+    return Layer(
+        name=str(one["Name"]),
+        layer_type=str(one.get("LayerType", "")),
+        tactic=str(one.get("TacticName", "")),
+        nodes=tuple(dict.fromkeys(NODE.findall(str(one.get("Metadata", ""))))),
+        reads=tuple(str(tensor["Name"]) for tensor in reads),
+        makes=tuple(str(tensor["Name"]) for tensor in one.get("Outputs") or ()),
+        formats=tuple(word for word in typed if word),
+    )
+
+
+def trace_layers(
+    layers: Sequence[Layer], operators: Sequence[Operator], precision: str = "fp32"
+) -> tuple[Kernel, ...]:
+    """The kernels that ``layers`` of an engine are, each with the operators that it covers: every operator belongs to
+    one. A layer that only changes a layout or a number format (``glue``) names the operator whose tensor it changes.
+
+    The kind is the operator with the most multiply-accumulates, its implementation where that is told
+    (``Conv.implicit_gemm``, ``Softmax.myelin``), and the format where it is another than the ``precision`` asked for
+    (``Gemm.fp32``). A product asked for in TF32 that was computed without says so; other layers have no TF32.
+    """
+    by_name = {op.name: op for op in operators}
+    covers = _covers(layers, operators)
+    kernels = []
+    for layer, names in zip(layers, covers, strict=True):
+        if not names:
+            glue = _moved(layer, layers, covers, operators)
+            put_in = any(name.startswith(PUT_IN) for name in (*layer.nodes, *_parts(layer.name)))
+            kind = "Cast" if put_in else layer.layer_type or "Copy"
+            kernels.append(Kernel(kind, layer.name, kind, (glue,), True))
+            continue
+        main = max((by_name[name] for name in names), key=lambda op: op.macs)  # the first, where none has any
+        words = [main.op_type, layer.implementation]
+        if layer.precision not in ("", precision) and (precision != "tf32" or main.macs):
+            words.append(layer.precision)
+        kernels.append(
+            Kernel(".".join(word for word in words if word), layer.name, main.op_type, tuple(names))
+        )
+    return tuple(kernels)
+
+
+def match_times(
+    kernels: Sequence[Kernel], operators: Sequence[Operator], events: Iterable[Mapping[str, Any]]
+) -> tuple[tuple[Kernel, Any], ...]:
+    """A profiler's events beside their kernels, by name, in the order in which they ran. An event that the inspector
+    has no layer for (a DLA's copies: ``conv1_out from nvm``) is glue of the operator whose tensor it names."""
+    maker = {value: op.name for op in operators for value in op.values}
+    waiting = list(kernels)
+    found = []
+    for event in events:
+        kernel = next((k for k in waiting if k.name == event["name"]), None)
+        if kernel is None:
+            of = maker.get(event["name"].split(" ")[0], "input")
+            kernel = Kernel("Copy", event["name"], "Copy", (of,), True)
+        else:
+            waiting.remove(kernel)
+        found.append((kernel, event))
+    return tuple(found)
+
+
+def fallen_back(layers: Sequence[Layer], operators: Sequence[Operator]) -> tuple[str, ...]:
+    """Of an engine for a DLA, the operators that the GPU runs, in graph order."""
+    covers = _covers(layers, operators)
+    on_gpu = {name for layer, names in zip(layers, covers, strict=True) if not layer.dla for name in names}
+    return tuple(op.name for op in operators if op.name in on_gpu)
+
+
+def _covers(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[list[str]]:
+    """The operators of each layer, in graph order; none where it only moves or converts tensors."""
+    order = {op.name: i for i, op in enumerate(operators)}
+    maker = {value: op.name for op in operators for value in op.values}
+    owner: dict[str, int] = {}
+    for index, layer in enumerate(layers):
+        for name in () if _is_copy(layer) else (*layer.nodes, *_parts(layer.name)):
+            if name in order:
+                owner.setdefault(name, index)
+    for index, layer in enumerate(layers):
+        ends = _ends(layer.name, order)
+        if ends:
+            for name, place in order.items():
+                if ends[0] <= place <= ends[1]:
+                    owner.setdefault(name, index)
+        elif index not in owner.values() and layer.layer_type not in MOVES and not _is_copy(layer):
+            made = (maker[value] for value in layer.makes if value in maker)
+            for name in made:
+                owner.setdefault(name, index)
+    _adopt(operators, owner)
+    covers: list[list[str]] = [[] for _ in layers]
+    for op in operators:
+        if op.name in owner:
+            covers[owner[op.name]].append(op.name)
+    return covers
+
+
+def _is_copy(layer: Layer) -> bool:
+    return COPY.match(layer.name) is not None or layer.name.endswith(" copy")
+
+
+def _parts(name: str) -> list[str]:
+    """The nodes that a layer's name is made of, among other words."""
+    return [CLONE.sub("", part.strip()) for part in BETWEEN.split(name)]
+
+
+def _ends(name: str, order: Mapping[str, int]) -> tuple[int, int] | None:
+    """The places of the first and the last operator of a block."""
+    found = BLOCK.search(name)
+    if not found:
+        return None
+    places = [order[part] for text in found.groups() for part in _parts(text) if part in order]
+    return (min(places), max(places)) if places else None
+
+
+def _adopt(operators: Sequence[Operator], owner: dict[str, int]) -> None:
+    """Give an operator that no layer tells of to the layer of what it reads, else of what reads it."""
+    for op in operators:
+        known = [owner[name] for name in op.producers if name in owner]
+        if known:
+            owner.setdefault(op.name, known[0])
+    for op in reversed(operators):
+        for name in op.producers if op.name in owner else ():
+            owner.setdefault(name, owner[op.name])
+
+
+def _moved(
+    layer: Layer, layers: Sequence[Layer], covers: Sequence[Sequence[str]], operators: Sequence[Operator]
+) -> str:
+    """The operator whose tensor a layer copies or converts; ``input`` for the network's own."""
+    maker = {value: op.name for op in operators for value in op.values}
+    named = [part.removeprefix(prefix) for part in _parts(layer.name) for prefix in PUT_IN]
+    for value in (*named, *layer.reads, *layer.makes):
+        if value in maker:
+            return maker[value]
+    found = COPY.match(layer.name)
+    for other, names in zip(layers, covers, strict=True) if found else ():
+        if found and other.name == found[1] and names:
+            first = next(op for op in operators if op.name == names[0])
+            return next(iter(first.producers), "input")
+    return "input"
