@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
+from edgeprof.backends.trt import GPU, checked_device
 from edgeprof.boards.detect import Machine, find_board
 from edgeprof.boards.power import Rebooting
 from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
@@ -38,6 +39,7 @@ from edgeprof.tradeoff import ModeSummary, summaries
 if TYPE_CHECKING:
     from edgeprof.backends.simulated import SimulatedBackend
 
+DEVICES = "tensorrt"  # the backend that runs networks on several kinds of device
 POOL = 5  # networks drawn for each one that the sample asks for, to choose from
 CASE_S = 0.55  # a case and round beside its samples: build, load, profile
 TELEMETRY_S = 1.6  # a case and round on a board with sensors of its own
@@ -111,12 +113,17 @@ def _precision(work: Workload) -> str:
 
 @contextmanager
 def open_target(
-    board: str = "auto", backend: str = "auto", machine: Machine | None = None, place: Place = HERE
+    board: str = "auto",
+    backend: str = "auto",
+    machine: Machine | None = None,
+    place: Place = HERE,
+    device: str | None = None,
 ) -> Iterator[Target]:
     """The board and backend of these names, ready to measure; ``auto`` is what the machine is. ``place`` is closed at
     the end.
 
     :param machine: what the machine is, if it is known already. :param place: this machine, or one over ssh.
+    :param device: of a backend that knows several: ``dla0``.
     :raises CatalogueError: no such board. :raises BoardError: a kind of board that this machine is not.
     :raises BackendError: a backend that is missing or does not suit the board.
     """
@@ -124,6 +131,7 @@ def open_target(
         stack.callback(place.close)
         machine = machine or place.machine()
         spec = find_board(board, machine)
+        backend = with_device(backend, device, spec)
         opened = _open_own(spec, place) if backend == "auto" else open_backend(backend, place)
         stack.callback(opened.close)
         if opened.simulated:
@@ -154,6 +162,28 @@ def open_target(
                 spec,
                 place.power_mode(),
             )
+
+
+def with_device(backend: str, device: str | None, board: Board) -> str:
+    """The backend's name with the device that it is to use: ``tensorrt:dla0``.
+
+    :raises BackendError: a backend that knows none, or a DLA that ``board`` has not.
+    """
+    name, _, own = backend.partition(":")
+    if device and name not in ("auto", DEVICES):
+        raise BackendError(f"{name} has no devices to choose from", f"--backend {DEVICES} has")
+    if name != DEVICES and not device:
+        return backend
+    number = checked_device(device or own or GPU).removeprefix("dla")
+    if number == GPU:
+        return backend if backend == "auto" else DEVICES
+    if board.kind != "jetson" or int(number) >= (board.dla or 0):
+        has = "is not known to have a DLA" if board.dla is None else f"has {board.dla or 'no'} DLA"
+        raise BackendError(
+            f"{board.name} {has}: there is no dla{number}",
+            "Xavier, Orin NX and AGX Orin have DLAs, numbered from 0 (edgeprof show BOARD)",
+        )
+    return f"{DEVICES}:dla{number}"
 
 
 def _asked(backend: Backend, board: Board, own: bool) -> tuple[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ LISTED = "TensorRT"
 INSTALL = (
     "pip install 'edgeprof[tensorrt]'; on a Jetson JetPack has it, for the system's Python (docs/jetson.md)"
 )
-LIBRARIES = "pip install tensorrt brings them (2 GB); or add the folder of your TensorRT to LD_LIBRARY_PATH"
+LIBRARIES = "pip install tensorrt brings them; or add the folder of your TensorRT to LD_LIBRARY_PATH"
 UPGRADE = "TensorRT 8.5 came with JetPack 5.1; on JetPack 4 measure with --backend ort-cuda"
 TIMING_CACHE = "timing-%s.cache"
 KEPT_BYTES = 2**31  # of engines beside the networks

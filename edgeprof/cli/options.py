@@ -37,6 +37,12 @@ BoardName = Annotated[
 BackendName = Annotated[
     str, typer.Option("--backend", help="A runtime (edgeprof list backends); auto is the board's.")
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="With tensorrt: gpu, or dla0 of a Jetson; what a DLA cannot, the GPU runs."
+    ),
+]
 HostName = Annotated[
     str | None,
     typer.Option("--host", metavar="USER@BOARD", help="Measure on this board, over ssh, instead of here."),

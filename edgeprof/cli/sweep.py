@@ -18,6 +18,7 @@ def sweep(
     ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    device: o.Device = None,
     soak: Annotated[
         str | None,
         typer.Option(help="Warm the board up first until its temperature is steady, at most so long: 5m."),
@@ -147,7 +148,7 @@ def sweep(
     soak_s = o.seconds(soak) if soak is not None else None
     sustained_s = o.seconds(sustained) if sustained is not None else None
     long = LongRun(sustained_s, rate, STEADY_S if energy else None) if sustained_s or rate or energy else None
-    with open_target(board, backend, place=o.place(host, host_python)) as target:
+    with open_target(board, backend, place=o.place(host, host_python), device=device) as target:
         if filling:
             from edgeprof.largest import fill_memory
 

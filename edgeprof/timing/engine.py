@@ -1,9 +1,9 @@
 """Layers of a TensorRT engine: what its inspector tells of them, and the operators that each one covers.
 
 The inspector's JSON of TensorRT 8.5 to 11 (profiling verbosity DETAILED). A layer that fuses nodes of the ONNX graph
-is called after them (``conv1 + conv1_relu``), tells them in its ``Metadata`` (``[ONNX Layer: conv1]``), or is a block of
-TensorRT's compiler (``{ForeignNode[conv1...softmax]}``, ``__myl_…``, Myelin) or of a DLA, of which no more is known than
-where it begins and ends.
+is called after them (``conv1 + conv1_relu``), tells them in its ``Metadata`` (``[ONNX Layer: conv1]``), or is a block
+of TensorRT's compiler (``{ForeignNode[conv1...softmax]}``, ``__myl_…``, Myelin) or of a DLA, of which no more is known
+than where it begins and ends.
 """
 
 from __future__ import annotations
