@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.emulation import write_board
 from edgeprof.backends import ort_cuda
+from edgeprof.backends import tensorrt as own_tensorrt
 
 
 def pytest_configure() -> None:
@@ -36,10 +37,22 @@ def no_gpu() -> str:
     return ""
 
 
+@cache
+def no_tensorrt() -> str:
+    """Why TensorRT cannot run networks here; empty where it can."""
+    try:
+        own_tensorrt.describe()
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """What needs a device that is not there is left out, and says why."""
     if item.get_closest_marker("gpu") and (reason := no_gpu()):
         pytest.skip(f"no GPU: {reason}")
+    if item.get_closest_marker("tensorrt") and (reason := no_tensorrt()):
+        pytest.skip(reason)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def describe():
         "providers": [LISTED],
     }
     found.update(device().describe())
-    found["dla_cores"] = tensorrt.Builder(listener(tensorrt)).num_DLA_cores
+    found["dla_cores"] = tensorrt.Builder(listener()).num_DLA_cores
     return found
 
 
@@ -102,8 +102,9 @@ def device():
     return opened["gpu"]
 
 
-def listener(tensorrt):
+def listener():
     """A logger that keeps what TensorRT warns of (``told``), and says nothing."""
+    import tensorrt
 
     class Listener(tensorrt.ILogger):
         def __init__(self):
@@ -131,7 +132,7 @@ def load(model, threads, providers, options, weights, profiled):
     """
     tensorrt = library()
     gpu = device()
-    logger = listener(tensorrt)
+    logger = listener()
     free = gpu.free_bytes()
     begin = time.perf_counter()
     with open(model, "rb") as stream:
@@ -285,7 +286,7 @@ class Session(object):
         self._graph, self._runs = None, 0
         self._profiler = None
         if profiled:
-            self._profiler = recorder(tensorrt)
+            self._profiler = recorder()
             self._context.profiler = self._profiler
             self._context.enqueue_emits_profile = False
         self._built = free - gpu.free_bytes()
@@ -353,7 +354,7 @@ class Session(object):
     def profile(self, skip):
         """(layers in the order in which they run, without the first ``skip`` runs; microseconds of every run, as the
         sum of its layers). A layer is a dict of ``name`` and ``us``, its times."""
-        return layers_of(self._profiler.runs, skip)
+        return layers_of(self._profiler.runs if self._profiler else [], skip)
 
     def graph(self):
         """What the engine's inspector says of its layers (JSON)."""
@@ -398,8 +399,9 @@ class Session(object):
             raise trouble(self._logger, "the network does not run")
 
 
-def recorder(tensorrt):
+def recorder():
     """A profiler that keeps the times of layers, run by run."""
+    import tensorrt
 
     class Recorder(tensorrt.IProfiler):
         def __init__(self):

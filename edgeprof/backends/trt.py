@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,22 @@ from edgeprof.backends.base import Stop
 from edgeprof.backends.gpu import CudaBackend
 from edgeprof.errors import BackendError
 from edgeprof.nets.network import net_operators
-from edgeprof.nets.operators import Operator
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel
-from edgeprof.timing.engine import Layer, fallen_back, match_times, parse_layers, trace_layers
+from edgeprof.timing.engine import (
+    Layer,
+    fallen_back,
+    match_times,
+    parse_layers,
+    precisions_ran,
+    trace_layers,
+)
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.place import HERE, Place
+from edgeprof.timing.traced import Traced, told_precision
 
 GPU = "gpu"
+SOURCE = "TensorRT"  # telemetry.kernels_from: the profiler that it has of its own
 DLA = re.compile(r"dla\d")
 BUILD_S = 600.0  # the longest that an engine may take to build
 BUILT_AGAIN = 3  # networks of a sweep …
@@ -39,7 +47,7 @@ class TrtBackend(CudaBackend):
     needs = ("edgeprof.backends.cuda", "edgeprof.backends.nvml", "edgeprof.backends.ort")
     provider = "TensorRT"
     patience_s = BUILD_S
-    precisions = ("fp32", "tf32", "fp16", "int8")
+    precisions: tuple[str, ...] = ("fp32", "tf32", "fp16", "int8")
 
     def __init__(self, place: Place = HERE, device: str = GPU) -> None:
         if device != GPU:
@@ -57,28 +65,34 @@ class TrtBackend(CudaBackend):
         """In every launch mode: TensorRT puts events around its layers, in a captured graph too."""
         return True
 
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "kernels_from": SOURCE, "cupti": None}
+
+    def traced(self, case: Case, request: Mapping[str, Any], timeout_s: float) -> Traced | None:
+        """None: TensorRT tells of its layers itself."""
+        return None
+
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
-        """As every runtime does; with the formats that its layers compute in, what a DLA left to the GPU, and of the
-        first networks the latency of engines that were built again."""
+        """As every runtime does; with the formats that its products were computed in, what a DLA left to the GPU, and
+        of the first networks the latency of engines that were built again."""
         found = super().measure(case, number, stop, tiles)
         key = case.key()
-        told = dict(found.telemetry)
-        if key in self._layers:
-            operators = net_operators(case.net, case.batch)
-            told["layer_precisions"] = dict(
-                Counter(layer.precision for layer in self._layers[key] if layer.precision)
-            )
+        told, warnings = dict(found.telemetry), found.warnings
+        if found.kernels:
+            layers, operators = self._layers[key], net_operators(case.net, case.batch)
+            us = {kernel.name: float(np.median(kernel.us)) for kernel in found.kernels}
+            ran = precisions_ran(layers, operators, us)
+            told.update({"kernels_from": SOURCE, "precision_ran": ran})
+            warnings += told_precision(case.precision, ran)
             if self.device != GPU:
-                told["dla_fallback"] = list(fallen_back(self._layers[key], operators))
+                told["dla_fallback"] = list(fallen_back(layers, operators))
         if number == 1 and key not in self._rebuilt and len(self._rebuilt) < BUILT_AGAIN:
-            again = tuple(
-                self._latency_ms(case, build, stop, found.latency_ms) for build in range(2, BUILDS + 1)
-            )
+            again = (self._latency_ms(case, build, stop, found.latency_ms) for build in range(2, BUILDS + 1))
             self._rebuilt[key] = (found.latency_ms, *again)
         if key in self._rebuilt:
             told["builds_ms"] = list(self._rebuilt[key])
             told["build_spread_pct"] = 100 * (max(self._rebuilt[key]) / min(self._rebuilt[key]) - 1)
-        return replace(found, telemetry=told)
+        return replace(found, telemetry=told, warnings=warnings)
 
     def _latency_ms(self, case: Case, build: int, stop: Stop, guess_ms: float) -> float:
         """The median run of an engine of its own, built without what earlier builds found."""
@@ -88,15 +102,15 @@ class TrtBackend(CudaBackend):
         answer = self._ask(case, request, plain, False, self._patience_s + 20 * stop.max_s + guess_ms)
         return float(np.median(answer["runs_ns"])) / 1e6
 
-    def _traced(self, case: Case, graph: bytes) -> tuple[Kernel, ...]:
-        layers = parse_layers(graph.decode(errors="replace"))
-        self._layers[case.key()] = layers
-        return trace_layers(layers, net_operators(case.net, case.batch), case.precision)
-
     def _matched(
-        self, kernels: Sequence[Kernel], operators: Sequence[Operator], events: Sequence[Mapping[str, Any]]
+        self, case: Case, answer: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
     ) -> tuple[tuple[Kernel, Any], ...]:
-        return match_times(kernels, operators, events)
+        operators, key = net_operators(case.net, case.batch), case.key()
+        if "graph" in answer:
+            told = base64.b64decode(answer["graph"]).decode(errors="replace")
+            self._layers[key] = parse_layers(told)
+            self._traces[key] = trace_layers(self._layers[key], operators, case.precision)
+        return match_times(self._traces.get(key, ()), operators, events)
 
     def _event_cost(self, case: Case) -> float:
         """None: times are between events of the GPU. Whether these cost anything, coverage tells."""

@@ -133,7 +133,8 @@ def ranges(model: onnx.ModelProto, inputs: Mapping[str, NDArray[Any]]) -> dict[s
     try:
         from onnx.reference import ReferenceEvaluator
 
-        found.update(zip(made, ReferenceEvaluator(told).run(made, dict(inputs)), strict=True))
+        values: list[Any] = list(ReferenceEvaluator(told).run(made, dict(inputs)))
+        found.update(zip(made, values, strict=True))
     except Exception as error:  # of whatever class the operator's implementation has
         reason = " ".join(str(error).split())[:120]
         raise SpecError(
@@ -241,7 +242,7 @@ def _of_convolution(graph: onnx.GraphProto, index: int, made: Mapping[str, int])
     node = graph.node[index]
     if node.op_type == "BatchNormalization" and node.input[0] in made:
         node = graph.node[made[node.input[0]]]
-    return node.op_type == "Conv"
+    return bool(node.op_type == "Conv")
 
 
 def _channel_axis(node: onnx.NodeProto, weight: TensorProto) -> int | None:

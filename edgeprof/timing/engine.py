@@ -18,6 +18,7 @@ from edgeprof.errors import WorkerError
 from edgeprof.nets.operators import Operator
 from edgeprof.nets.precision import PUT_IN
 from edgeprof.timing.breakdown import Kernel
+from edgeprof.timing.kernel_names import PRODUCTS, read_name
 
 NODE = re.compile(r"\[ONNX Layer: ([^\]\x1e\x1f]*)\]")
 BLOCK = re.compile(r"\{ForeignNode\[(.*?)\.\.\.(.*)\]\}")
@@ -27,32 +28,17 @@ CLONE = re.compile(r"_clone_\d+$")
 MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "copy"})
 MYELIN = frozenset({"Myelin", "kgen", "fusion"})
 
-FORMATS = {  # as tactics, weights and tensors call them
-    "tf32": "tf32",
-    "f32": "fp32",
+FORMATS = {  # as weights and tensors call them
     "fp32": "fp32",
     "float": "fp32",
-    "f16": "fp16",
     "fp16": "fp16",
     "half": "fp16",
     "bf16": "bf16",
     "bfloat16": "bf16",
-    "i8": "int8",
     "int8": "int8",
-    "e4m3": "fp8",
     "fp8": "fp8",
 }
-# Names of kernels: xmma says types of operands, then those it multiplies and adds in; older ones of cuDNN the
-# instruction (h: half, i: integer, s: single). Seen in engines of TensorRT 8 and 10 (examples of NVIDIA's TREx).
-XMMA = re.compile(r"_(?:bf16|f16|f32|i8|e4m3){1,3}_(tf32|bf16|f16|f32|i8|e4m3)(?:f32|f16|i32)?_")
-POOLING = re.compile(r"pooling_fw_4d_(FP32|FP16|INT8)")
-OF_NAMES = (
-    (re.compile(r"int8|_i8816|_imma_|i8i8"), "int8"),
-    (re.compile(r"_h\d+cudnn|hcudnn|hmma|fp16_s884"), "fp16"),
-    (re.compile(r"scudnn"), "fp32"),
-)
-TENSOR = re.compile(r"bfloat16|bf16|float|half|fp32|fp16|int8|fp8", re.IGNORECASE)
-IMPLEMENTATIONS = ("winograd", "implicit_gemm", "first_layer", "depthwise", "conv1x1", "gemm", "cudnn")
+TENSOR = re.compile("|".join(sorted(FORMATS, key=len, reverse=True)), re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -83,21 +69,20 @@ class Layer:
     def precision(self) -> str:
         """What it computes in, by its kernel's name, else by its weights, else by what it reads; ``tf32`` only a
         kernel's name tells. Empty where nothing does."""
-        if found := XMMA.search(self.tactic) or POOLING.search(self.tactic):
-            return FORMATS[found[1].lower()]
-        for pattern, precision in OF_NAMES:
-            if pattern.search(self.tactic):
-                return precision
         words = (TENSOR.search(text) for text in self.formats)
-        return next((FORMATS[word[0].lower()] for word in words if word), "")
+        of_tensors = next((FORMATS[word[0].lower()] for word in words if word), "")
+        return read_name(self.tactic).precision or of_tensors
 
     @property
-    def implementation(self) -> str:
-        """How it is computed, as far as that is told."""
+    def words(self) -> str:
+        """How it is computed, as far as that is told: of a product its kernel's implementation, precision and tile; or
+        ``myelin`` or ``dla``."""
         if self.dla or self.myelin:
             return "dla" if self.dla else "myelin"
-        text = f"{self.tactic} {self.layer_type}".lower()
-        return next((word for word in IMPLEMENTATIONS if word in text), "")
+        name = read_name(self.tactic)
+        if name.implementation not in PRODUCTS:
+            return "depthwise" if "Depthwise" in self.layer_type else ""
+        return name.words
 
 
 def parse_layers(text: str) -> tuple[Layer, ...]:
@@ -140,9 +125,9 @@ def trace_layers(
     """The kernels that ``layers`` of an engine are, each with the operators that it covers: every operator belongs to
     one. A layer that only changes a layout or a number format (``glue``) names the operator whose tensor it changes.
 
-    The kind is the operator with the most multiply-accumulates, its implementation where that is told
-    (``Conv.implicit_gemm``, ``Softmax.myelin``), and the format where it is another than the ``precision`` asked for
-    (``Gemm.fp32``). A product asked for in TF32 that was computed without says so; other layers have no TF32.
+    The kind is the operator with the most multiply-accumulates, how it is computed where that is told
+    (``Conv.implicit-gemm.fp16.128x64x32``, ``Softmax.myelin``), and the format where it is another than the
+    ``precision`` asked for (``Gemm.myelin.fp32``). Layers that multiply nothing have no TF32.
     """
     by_name = {op.name: op for op in operators}
     covers = _covers(layers, operators)
@@ -155,13 +140,28 @@ def trace_layers(
             kernels.append(Kernel(kind, layer.name, kind, (glue,), True))
             continue
         main = max((by_name[name] for name in names), key=lambda op: op.macs)  # the first, where none has any
-        words = [main.op_type, layer.implementation]
-        if layer.precision not in ("", precision) and (precision != "tf32" or main.macs):
+        words = [main.op_type, layer.words]
+        another = layer.precision not in ("", precision) and (precision != "tf32" or main.macs)
+        if another and layer.precision not in layer.words.split("."):
             words.append(layer.precision)
         kernels.append(
             Kernel(".".join(word for word in words if word), layer.name, main.op_type, tuple(names))
         )
     return tuple(kernels)
+
+
+def precisions_ran(
+    layers: Sequence[Layer], operators: Sequence[Operator], us: Mapping[str, float]
+) -> dict[str, float]:
+    """Of the time of all layers that multiply and say in what format: each format's part. ``us``: microseconds of a
+    layer, by name."""
+    products = {op.name for op in operators if op.macs}
+    times: dict[str, float] = {}
+    for layer, names in zip(layers, _covers(layers, operators), strict=True):
+        if layer.precision and products.intersection(names):
+            times[layer.precision] = times.get(layer.precision, 0.0) + us.get(layer.name, 0.0)
+    total = sum(times.values())
+    return {word: time / total for word, time in sorted(times.items())} if total else {}
 
 
 def match_times(
@@ -200,7 +200,7 @@ def _covers(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[list
             if name in order:
                 owner.setdefault(name, index)
     for index, layer in enumerate(layers):
-        ends = _ends(layer.name, order)
+        ends = None if _is_copy(layer) else _ends(layer.name, order)
         if ends:
             for name, place in order.items():
                 if ends[0] <= place <= ends[1]:

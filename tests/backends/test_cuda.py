@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeprof.backends.cuda import CudaError, Device
@@ -47,9 +48,43 @@ int cuEventRecord(void *event, void *s) { return s == stream && event > stream ?
 int cuEventSynchronize(void *event) { return event == (void *)(0x7f0000001000 + events) ? 0 : 400; }
 int cuEventElapsedTime(float *ms, void *begin, void *end) { *ms = 1.5f; return begin < end ? 0 : 400; }
 int cuEventDestroy_v2(void *event) { return event ? 0 : 400; }
+int cuStreamSynchronize(void *s) { return s == stream ? 0 : 400; }
+static char memory[64];
+
+int cuMemAlloc_v2(unsigned long long *place, size_t size)
+{
+    if (size > sizeof memory) return 2;
+    *place = (unsigned long long)memory;
+    return 0;
+}
+int cuMemFree_v2(unsigned long long place) { return place == (unsigned long long)memory ? 0 : 1; }
+int cuMemcpyHtoD_v2(unsigned long long to, const void *from, size_t size)
+{
+    if (to != (unsigned long long)memory || size > sizeof memory) return 1;
+    memcpy(memory, from, size);
+    return 0;
+}
+int cuMemcpyDtoH_v2(void *to, unsigned long long from, size_t size)
+{
+    if (from != (unsigned long long)memory || size > sizeof memory) return 1;
+    memcpy(to, memory, size);
+    return 0;
+}
+static int captures = 0;
+static void *const graph = (void *)0x7f0000000030, *const executable = (void *)0x7f0000000040;
+int cuStreamBeginCapture_v2(void *s, int mode) { captures++; return s == stream && mode == 1 ? 0 : 400; }
+int cuStreamEndCapture(void *s, void **g) { *g = graph; return captures-- == 1 && s == stream ? 0 : 401; }
+int cuGraphInstantiateWithFlags(void **e, void *g, unsigned long long flags)
+{
+    *e = executable;
+    return g == graph && !flags ? 0 : 1;
+}
+int cuGraphDestroy(void *g) { return g == graph ? 0 : 1; }
+int cuGraphLaunch(void *e, void *s) { return e == executable && s == stream ? 0 : 1; }
+int cuGraphExecDestroy(void *e) { return e == executable ? 0 : 1; }
 int cuGetErrorString(int status, const char **text)
 {
-    *text = status == 100 ? "no CUDA-capable device is detected" : NULL;
+    *text = status == 100 ? "no CUDA-capable device is detected" : status == 2 ? "out of memory" : NULL;
     return *text ? 0 : 1;
 }
 """
@@ -107,3 +142,34 @@ def test_calls_are_as_the_reference_has_them(driver: Callable[[int], str]) -> No
     runs: list[int] = []
     assert device.time_ns(lambda: runs.append(1)) == 1_500_000
     assert runs == [1]
+
+
+@needs_cc
+def test_memory_is_taken_filled_read_and_given_back(driver: Callable[[int], str]) -> None:
+    device = Device(0, driver(0))
+    address = device.allocate(16)
+    device.upload(address, np.arange(4, dtype=np.float32))
+    found = np.zeros(4, np.float32)
+    device.download(found, address)
+    device.free(address)
+    device.finish()
+    assert found.tolist() == [0, 1, 2, 3]
+    with pytest.raises(RuntimeError, match="cuMemAlloc_v2: out of memory"):
+        device.allocate(65)
+
+
+@needs_cc
+def test_launches_are_captured_and_replayed(driver: Callable[[int], str]) -> None:
+    device = Device(0, driver(0))
+    runs: list[int] = []
+    executable = device.capture(lambda: runs.append(1))
+    device.replay(executable)
+    device.forget(executable)
+    assert runs == [1]
+
+    def fail() -> None:
+        raise ValueError("no launch")
+
+    with pytest.raises(ValueError, match="no launch"):
+        device.capture(fail)
+    assert device.capture(lambda: None) == executable  # the stream is not in capture any more

@@ -35,6 +35,7 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "backends/ort_cuda.py",
     resources.files("edgeprof") / "backends/ort_tensorrt.py",
     resources.files("edgeprof") / "backends/ort_rtx.py",
+    resources.files("edgeprof") / "backends/tensorrt.py",
 ]
 STOP = {"target_ci": 0.2, "min_runs": 3, "min_s": 0.005, "max_s": 0.05}
 
@@ -115,7 +116,8 @@ def test_device_files_import_nothing_of_edgeprof_but_each_other(path):
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             root = name.partition(".")[0]
-            assert root in sys.stdlib_module_names or root in ("cupti", "numpy", "onnxruntime", "pynvml")
+            known = ("cupti", "numpy", "onnxruntime", "pynvml", "tensorrt")
+            assert root in sys.stdlib_module_names or root in known
 
 
 def test_old_pythons_compile_the_device_files(tmp_path):

@@ -1,0 +1,494 @@
+"""TensorRT on the device: where it, its libraries or a GPU is missing; and where it is there, on the GPU.
+
+Between the two stands a module with the calls that the bindings of each release have (NVIDIA/TensorRT, python/src),
+which doubles numbers in place of running a network: it shows that the driver calls what there is, in order, and says
+nothing of TensorRT.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edgeprof.backends import tensorrt as driver
+from edgeprof.backends.cuda import CudaError
+from edgeprof.nets.network import network_bytes
+from edgeprof.nets.spec import net_spec
+
+NET = net_spec(conv=1, depth=4, fc=1, neurons=8)
+HERE = importlib.util.find_spec("tensorrt") is not None
+X = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+@pytest.mark.skipif(HERE, reason="TensorRT is installed")
+def test_without_tensorrt() -> None:
+    with pytest.raises(driver.Missing, match="not installed: No module named 'tensorrt'") as caught:
+        driver.describe()
+    assert "edgeprof[tensorrt]" in caught.value.hint
+
+
+def module(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
+    """Let ``import tensorrt`` find a module of this text."""
+    (folder / "tensorrt.py").write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setitem(
+        sys.modules, "tensorrt", types.ModuleType("tensorrt")
+    )  # so that it is gone afterwards
+    monkeypatch.delitem(sys.modules, "tensorrt")
+
+
+@pytest.mark.parametrize("name", ["libnvinfer.so.10", "libnvonnxparser.so.11"])
+def test_bindings_without_libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """As the wheels of the bindings alone (10.16.1, 11.4.0) say it."""
+    error = f"{name}: cannot open shared object file: No such file or directory"
+    module(monkeypatch, tmp_path, f"raise ImportError({error!r})")
+    with pytest.raises(driver.Missing, match=f"libraries are not found: {name}") as caught:
+        driver.describe()
+    assert "pip install tensorrt" in caught.value.hint
+
+
+def test_a_release_that_is_too_old(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module(monkeypatch, tmp_path, "__version__ = '8.2.1.9'")
+    with pytest.raises(driver.Missing, match=r"TensorRT 8\.2\.1\.9 is older than 8\.5") as caught:
+        driver.describe()
+    assert "JetPack 4" in caught.value.hint
+
+
+def test_tensorrt_without_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    try:
+        driver.device()
+    except CudaError as error:
+        reason = str(error)
+    else:
+        pytest.skip("there is a GPU")
+    module(monkeypatch, tmp_path, "__version__ = '10.3.0'")
+    with pytest.raises(CudaError, match="NVIDIA driver") as caught:
+        driver.describe()
+    assert str(caught.value) == reason
+
+
+# --- the calls of each release
+
+
+class Memory:
+    """A GPU's memory, as the driver uses it."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, np.ndarray] = {}
+        self.stream, self.capturing, self.graphs, self.log = 77, False, 0, []
+
+    def describe(self) -> dict[str, str]:
+        return {"gpu": "none", "gpu_compute_capability": "0.0", "cuda_driver": "0.0", "gpu_address": "0"}
+
+    def allocate(self, size: int) -> int:
+        address = 4096 * (len(self.held) + 1)
+        self.held[address] = np.zeros(size, np.uint8)
+        return address
+
+    def free(self, address: int) -> None:
+        del self.held[address]
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        self.held[address][:] = array.view(np.uint8).reshape(-1)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        array.view(np.uint8).reshape(-1)[:] = self.held[address]
+
+    def free_bytes(self) -> int:
+        return 2**30 - sum(len(one) for one in self.held.values())
+
+    def synchronize(self) -> None:
+        self.log.append("synchronize")
+
+    finish = synchronize
+
+    def capture(self, run: Any) -> int:
+        self.capturing = True
+        run()
+        self.capturing = False
+        self.captured, self.graphs = run, self.graphs + 1
+        return 5
+
+    def replay(self, executable: int) -> None:
+        self.log.append(f"replay {executable}")
+        self.captured()
+
+    def forget(self, executable: int) -> None:
+        self.graphs -= 1
+
+    def time_ns(self, run: Any) -> int:
+        run()
+        return 1000
+
+
+class Trt(types.ModuleType):
+    """The module tensorrt of a release, with what its bindings have and nothing else."""
+
+    def __init__(self, release: str, memory: Memory, dlas: int = 0) -> None:
+        super().__init__("tensorrt")
+        numbers = tuple(int(part) for part in release.split(".")[:2])
+        self.__version__, self.memory, self.dlas = release, memory, dlas
+        self.builds: list[dict[str, Any]] = []
+        self.fails, self.reads = "", True
+        flags = ["TF32", "GPU_FALLBACK"] + (["FP16", "INT8"] if numbers < (11, 0) else [])
+        self.BuilderFlag = enum.IntEnum("BuilderFlag", flags)
+        network = (["EXPLICIT_BATCH"] if numbers < (11, 0) else []) + (
+            ["STRONGLY_TYPED"] if numbers >= (10, 0) else []
+        )
+        self.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", network, start=0)
+        self.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "LAYER_NAMES_ONLY NONE DETAILED")
+        self.TensorIOMode = enum.Enum("TensorIOMode", "NONE INPUT OUTPUT")
+        self.DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32 BF16")
+        self.DeviceType = enum.Enum("DeviceType", "GPU DLA")
+        self.LayerInformationFormat = enum.Enum("LayerInformationFormat", "ONELINE JSON")
+        trt = self
+
+        class ILogger:
+            def log(self, severity: int, msg: str) -> None:
+                raise NotImplementedError
+
+        class IProfiler:
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                raise NotImplementedError
+
+        class Builder:
+            num_DLA_cores = dlas
+
+            def __init__(self, logger: ILogger) -> None:
+                assert isinstance(logger, ILogger)
+                self.logger = logger
+
+            def create_network(self, flags: int = 0) -> dict[str, Any]:
+                return {"flags": flags}
+
+            def create_builder_config(self) -> Config:
+                return Config()
+
+            def build_serialized_network(self, network: dict[str, Any], config: Config) -> bytes | None:
+                assert "model" in network
+                trt.builds.append({**network, **vars(config)})
+                if trt.fails:
+                    self.logger.log(1, trt.fails)
+                    return None
+                self.logger.log(3, "talk")
+                config.cache.content += b"times"
+                return memoryview(b"engine of " + network["model"])
+
+        class Config:
+            def __init__(self) -> None:
+                self.flags = {"TF32"}
+
+            def set_flag(self, flag: Any) -> None:
+                self.flags.add(trt.BuilderFlag(flag).name)
+
+            def clear_flag(self, flag: Any) -> None:
+                self.flags.discard(trt.BuilderFlag(flag).name)
+
+            def create_timing_cache(self, serialized_timing_cache: bytes) -> Cache:
+                return Cache(serialized_timing_cache)
+
+            def set_timing_cache(self, cache: Cache, ignore_mismatch: bool) -> bool:
+                self.cache, self.known = cache, cache.content
+                return True
+
+            def get_timing_cache(self) -> Cache:
+                return self.cache
+
+        class Cache:
+            def __init__(self, content: bytes) -> None:
+                self.content = content
+
+            def serialize(self) -> memoryview:
+                return memoryview(self.content)
+
+        class OnnxParser:
+            num_errors = 1
+
+            def __init__(self, network: dict[str, Any], logger: ILogger) -> None:
+                self.network = network
+
+            def parse(self, model: bytes, path: str | None = None) -> bool:
+                self.network.update(model=model, path=path)
+                return trt.reads
+
+            def get_error(self, index: int) -> str:
+                return "In node 3: no such operator"
+
+        class Runtime:
+            def __init__(self, logger: ILogger) -> None:
+                self.DLA_core = -1
+
+            def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine:
+                assert serialized_engine.startswith(b"engine of ")
+                return Engine()
+
+        class Engine:
+            num_io_tensors = 2
+
+            def get_tensor_name(self, index: int) -> str:
+                return ("input", "output")[index]
+
+            def get_tensor_mode(self, name: str) -> Any:
+                return trt.TensorIOMode.INPUT if name == "input" else trt.TensorIOMode.OUTPUT
+
+            def get_tensor_shape(self, name: str) -> tuple[int, int]:
+                return (2, 4)
+
+            def get_tensor_dtype(self, name: str) -> Any:
+                return trt.DataType.FLOAT
+
+            def create_execution_context(self) -> Context:
+                return Context()
+
+            def create_engine_inspector(self) -> Engine:
+                return self
+
+            def get_engine_information(self, format: Any) -> str:
+                assert format is trt.LayerInformationFormat.JSON
+                return '{"Layers": ["conv1"]}'
+
+        class Context:
+            def __init__(self) -> None:
+                self.profiler, self.enqueue_emits_profile, self.nvtx_verbosity = None, True, None
+                self.places: dict[str, int] = {}
+
+            def set_tensor_address(self, name: str, memory: int) -> bool:
+                self.places[name] = memory
+                return True
+
+            def execute_async_v3(self, stream_handle: int) -> bool:
+                assert stream_handle == trt.memory.stream
+                trt.memory.log.append("launch")
+                if not trt.memory.capturing:
+                    held = trt.memory.held
+                    held[self.places["output"]][:] = (held[self.places["input"]].view(np.float32) * 2).view(
+                        np.uint8
+                    )
+                return True
+
+            def report_to_profiler(self) -> bool:
+                for name, ms in (("conv1", 0.5), ("softmax", 0.25)):
+                    self.profiler.report_layer_time(name, ms)
+                return True
+
+        self.ILogger, self.IProfiler, self.Builder = ILogger, IProfiler, Builder
+        self.OnnxParser, self.Runtime = OnnxParser, Runtime
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Make TensorRT of a release importable; a function that opens sessions on it."""
+    memory = Memory()
+    (tmp_path / "net.onnx").write_bytes(b"a network")
+
+    def release(name: str, dlas: int = 0):
+        trt = Trt(name, memory, dlas)
+        monkeypatch.setitem(sys.modules, "tensorrt", trt)
+        monkeypatch.setattr(driver, "opened", {"gpu": memory, "sensors": None})
+
+        def load(profiled: bool | str = False, model: str = "net.onnx", **options: str) -> driver.Session:
+            given = {"precision": "fp32", "device": "gpu", **options}
+            return driver.load(str(tmp_path / model), 1, [], given, None, profiled)
+
+        return trt, memory, load
+
+    return release
+
+
+@pytest.mark.parametrize(
+    ("release", "precision", "flags", "network"),
+    [
+        ("8.5.2.2", "fp32", set(), 1),
+        ("8.5.2.2", "fp16", {"FP16"}, 1),
+        ("8.6.1", "int8", {"INT8"}, 1),
+        ("10.3.0", "tf32", {"TF32"}, 2),
+        ("10.16.1.11", "fp16", set(), 2),
+        ("11.4.0.106", "fp32", set(), 0),
+        ("11.4.0.106", "int8", set(), 0),
+    ],
+)
+def test_the_format_is_the_graphs_where_a_release_has_no_flags(
+    opened, release, precision, flags, network
+) -> None:
+    trt, _, load = opened(release)
+    load(precision=precision).close()
+    (build,) = trt.builds
+    assert (build["flags"], build["model"]) == (flags, b"a network")
+    assert build["profiling_verbosity"] is trt.ProfilingVerbosity.DETAILED
+    trt, _, load = opened(release)
+    assert driver.creation_flags(trt, {"precision": precision}) == network
+
+
+def test_a_run_is_from_the_gpu_to_the_gpu(opened) -> None:
+    _, memory, load = opened("10.3.0")
+    session = load()
+    assert session.inputs() == {"input": {"shape": [2, 4], "dtype": "float32"}}
+    session.bind({"input": X.astype(np.float64)})
+    memory.log.clear()
+    session.run()
+    assert memory.log == ["launch", "synchronize"]
+    (found,) = session.run_from_host()
+    np.testing.assert_array_equal(found, 2 * X)
+    told = session.observe(iter(range(0, 10**12, 10**8)).__next__)
+    assert told["device_ns"] == [1000] * len(told["device_ns"])
+    assert len(told["device_ns"]) >= 3
+    assert told["gpu_memory_mib"] * 2**20 == 2 * X.nbytes
+    assert told["engine_build_ms"] > 0
+    session.close()
+    assert not memory.held
+
+
+def test_an_engine_is_kept_by_content(opened, tmp_path: Path) -> None:
+    trt, _, load = opened("10.3.0")
+    load()
+    load(capture="1")
+    assert len(trt.builds) == 1
+    (tmp_path / "copy.onnx").write_bytes(b"a network")
+    load(model="copy.onnx")
+    assert len(trt.builds) == 1
+    for change in ({"precision": "fp16"}, {"build": "2"}):
+        load(**change)
+    (tmp_path / "net.onnx").write_bytes(b"another network")
+    load()
+    assert len(trt.builds) == 4
+    newer, _, load = opened("10.4.0")
+    load()
+    assert len(newer.builds) == 1
+
+
+def test_times_of_tactics_are_kept_but_for_builds_apart(opened) -> None:
+    trt, _, load = opened("10.3.0")
+    for options in ({}, {"precision": "fp16"}, {"build": "2"}, {"build": "3"}, {"precision": "tf32"}):
+        load(**options)
+    assert [build["known"] for build in trt.builds] == [b"", b"times", b"", b"", b"timestimes"]
+
+
+def test_old_engines_make_room(opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, load = opened("10.3.0")
+    monkeypatch.setattr(driver, "KEPT_BYTES", 50)
+    for precision in ("fp32", "tf32", "fp16"):
+        load(precision=precision)
+    assert len(list(tmp_path.glob("*.engine"))) == 2
+
+
+def test_a_graph_is_captured_after_two_runs_and_replayed(opened) -> None:
+    _, memory, load = opened("10.3.0")
+    session = load(capture="1")
+    session.bind({"input": X})
+    memory.log.clear()
+    for _ in range(4):
+        session.run()
+    launches = ["launch", "synchronize"]
+    assert memory.log == [*launches, *launches, "launch", "replay 5", *launches, "replay 5", *launches]
+    np.testing.assert_array_equal(session.run_from_host()[0], 2 * X)
+    session.close()
+    assert memory.graphs == 0
+
+
+def test_layers_are_timed_after_each_run(opened) -> None:
+    _, _, load = opened("8.5.2.2")
+    session = load("graph")
+    assert session._context.enqueue_emits_profile is False
+    session.bind({"input": X})
+    for _ in range(5):
+        session.run()
+    layers, spans = session.profile(2)
+    assert layers == [{"name": "conv1", "us": [500.0] * 3}, {"name": "softmax", "us": [250.0] * 3}]
+    assert spans == [750.0] * 5
+    assert session.graph() == b'{"Layers": ["conv1"]}'
+
+
+def test_runs_in_which_other_layers_ran_do_not_count() -> None:
+    runs = [[("a", 1.0)], [("a", 2.0), ("b", 1.0)], [("a", 3.0)], [("a", 4.0), ("b", 2.0)]]
+    assert driver.layers_of(runs, 1) == (
+        [{"name": "a", "us": [2.0, 4.0]}, {"name": "b", "us": [1.0, 2.0]}],
+        [1.0, 3.0, 3.0, 6.0],
+    )
+    assert driver.layers_of(runs, 4) == ([], [1.0, 3.0, 3.0, 6.0])
+    assert driver.layers_of([], 0) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("release", "precision", "dlas", "says"),
+    [
+        ("10.3.0", "fp16", 2, ""),
+        ("11.4.1", "int8", 2, ""),
+        ("10.3.0", "int8", 2, "quantises nothing on a DLA"),
+        ("10.16.1.11", "fp16", 2, "has no DLA: 10.7 was the last"),
+        ("11.3.0", "fp16", 2, "has no DLA"),
+        ("11.4.1", "fp16", 1, "finds 1 DLAs here, and number 1"),
+    ],
+)
+def test_a_dla_with_what_it_cannot_left_to_the_gpu(opened, release, precision, dlas, says) -> None:
+    trt, _, load = opened(release, dlas)
+    if says:
+        with pytest.raises(driver.Refused, match=says):
+            load(precision=precision, device="dla1")
+        return
+    session = load(precision=precision, device="dla1")
+    (build,) = trt.builds
+    assert (build["default_device_type"], build["DLA_core"]) == (trt.DeviceType.DLA, 1)
+    assert build["flags"] == {"GPU_FALLBACK"} | ({"FP16"} if release == "10.3.0" else set())
+    assert session._runtime.DLA_core == 1
+    assert driver.creation_flags(trt, {"device": "dla1"}) == 0  # strongly typed as from 11 on, or not at all
+
+
+def test_what_tensorrt_refuses_and_what_does_not_fit(opened, tmp_path: Path) -> None:
+    trt, _, load = opened("10.3.0")
+    trt.fails = "[E] Error Code 10: Could not find any implementation for node conv1"
+    with pytest.raises(driver.Refused, match=r"cannot build an engine for the network: .* for node conv1"):
+        load()
+    trt.fails = "Error Code 2: OutOfMemory (Requested size was 123 bytes.)"
+    with pytest.raises(MemoryError, match="out of memory"):
+        load()
+    trt.fails, trt.reads = "", False
+    with pytest.raises(driver.Refused, match="does not read the network: In node 3: no such operator"):
+        load()
+    assert not list(tmp_path.glob("*.engine"))
+
+
+# --- TensorRT itself
+
+
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int8"])
+def test_an_engine_gives_what_the_processor_gives(tmp_path: Path, precision: str) -> None:
+    (tmp_path / "net.onnx").write_bytes(network_bytes(NET, 2, precision))
+    x = driver.noise({"shape": (2, 1, 28, 28)}, 0)
+    options = {"precision": precision, "device": "gpu"}
+    session = driver.load(str(tmp_path / "net.onnx"), 1, [], options, None, False)
+    try:
+        session.bind({"input": x})
+        session.run()
+        (found,) = session.run_from_host()
+    finally:
+        session.close()
+    plain = onnxruntime.InferenceSession(network_bytes(NET, 2), providers=["CPUExecutionProvider"])
+    (wanted,) = plain.run(None, {"input": x})
+    tolerance = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "int8": 0.2}[precision]
+    assert np.linalg.norm(found - wanted) < tolerance * np.linalg.norm(wanted)
+
+
+@pytest.mark.tensorrt
+def test_a_captured_engine_gives_the_same(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(network_bytes(NET, 2))
+    found = []
+    for capture in ("0", "1"):
+        options = {"precision": "fp32", "device": "gpu", "capture": capture}
+        session = driver.load(str(tmp_path / "net.onnx"), 1, [], options, None, False)
+        try:
+            session.bind({"input": driver.noise({"shape": (2, 1, 28, 28)}, 0)})
+            for _ in range(4):
+                session.run()
+            found.append(session.run_from_host()[0])
+        finally:
+            session.close()
+    np.testing.assert_allclose(*found, rtol=1e-6)
