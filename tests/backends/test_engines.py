@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.errors import BackendError
+from edgeprof.nets.blocks import block
 from edgeprof.nets.model import model_file
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
@@ -99,9 +100,10 @@ def test_int8_is_for_networks_that_are_quantised(quantised):
     backend = open_backend("ort-tensorrt")
     try:
         with pytest.raises(BackendError, match="has no QuantizeLinear nodes") as caught:
-            backend.measure(case(backend, precision="int8"), 1, QUICK, None)
+            backend.measure(case(backend, precision="int8", net=block(of="elementwise")), 1, QUICK, None)
         assert "--precision fp16" in caught.value.hint
         assert backend._model(case(backend, precision="int8", net=quantised, batch=1)).exists()
+        assert backend._model(case(backend, precision="int8")).exists()
     finally:
         backend.close()
 
