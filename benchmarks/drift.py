@@ -155,7 +155,7 @@ def simulated() -> None:
     law = read_law(BOARD)
 
     def play(fault: str, watched: bool = True) -> Sweep:
-        _, noise, faults = parse_simulated(f"{BOARD},noise=1%" + (f",fault={fault}" if fault else ""))
+        _, noise, faults, _ = parse_simulated(f"{BOARD},noise=1%" + (f",fault={fault}" if fault else ""))
         backend = SimulatedBackend(law, noise, faults)
         witness = Witness(backend, lambda: backend.slowdown() > 1 + SLOW)
         if not watched:

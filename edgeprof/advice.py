@@ -102,6 +102,14 @@ ADVICE: Mapping[str, Advice] = {
         "kernels that the law's form has no terms for were priced into the overhead",
         "name them in the form's file",
     ),
+    "clocks-together": Advice(
+        "some clocks moved together from setting to setting: the law gives their part to one of them",
+        "sweep settings that change one clock alone to tell them apart",
+    ),
+    "unlike": Advice(
+        "settings differ by more than their clocks: the law is too fast on one and too slow on another",
+        "fit that one alone: --where power_mode=NAME",
+    ),
     "unstated": Advice(
         "the power mode, clocks and runtime behind this law are not known: it compares networks, not boards",
         "for the speed of a board of yours, measure it, and fit --from this law",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.intervals import half_widths, probabilities, widening
-from edgeprof.fit.law import LEVEL, Law, outside, predict, strange
+from edgeprof.fit.law import LEVEL, Law, clocks_widening, outside, predict, strange
 from edgeprof.nets.columns import Bodies, Ints, head_activations, head_macs, head_parameters
 from edgeprof.nets.graph import MAX_BYTES
 from edgeprof.nets.spec import NetSpec
@@ -252,6 +252,11 @@ class _Asked:
             found[knob] = np.array([widening(strange(self.law, {knob: (value,)})) for value in values])
         return found
 
+    @cached_property
+    def of_clocks(self) -> float:
+        """How much wider the law's clocks make every interval."""
+        return clocks_widening(self.law, self.law.clocks)
+
 
 @dataclass(frozen=True)
 class _Figures:
@@ -446,7 +451,7 @@ def _chunks(asked: _Asked, counts: dict[str, int]) -> Iterator[tuple[_Figures, I
         counts["skipped"] += skipped * sum(heads.places.size for heads in all_heads)
         if not len(slab.places):
             continue
-        priced, around = price(slab.bodies), _of_bodies(wide, slab)
+        priced, around = price(slab.bodies), _of_bodies(wide, slab) * asked.of_clocks
         for heads in all_heads:
             latency_of, beyond = priced(heads), _of_heads(wide, heads)
             step = max(CHUNK // heads.places.size, 1)
@@ -487,7 +492,11 @@ def _found(asked: _Asked, places: Ints, latency_ms: Vector, on_front: frozenset[
     law, goal, wide = asked.law, asked.goal, asked.wide
     slab, heads = asked.space.at(places)
     figures = _Figures(
-        slab.bodies, slice(None), heads, latency_ms, _of_bodies(wide, slab) * _of_heads(wide, heads)
+        slab.bodies,
+        slice(None),
+        heads,
+        latency_ms,
+        _of_bodies(wide, slab) * _of_heads(wide, heads) * asked.of_clocks,
     )
     reach = figures.reach(law, goal) if goal.timed else np.ones(len(places), bool)
     chance: list[float] | list[None] = [None] * len(places)

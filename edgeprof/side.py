@@ -11,6 +11,7 @@ from typing import Literal
 
 from edgeprof.boards.spec import Estimator
 from edgeprof.errors import CompareError, EdgeprofError, SpecError
+from edgeprof.fit.clocks import clocks_in
 from edgeprof.fit.examples import matching
 from edgeprof.fit.law import Law, Prediction, predict_many, read_law
 from edgeprof.store import Store
@@ -139,7 +140,9 @@ def predicted(side: Side, cases: Sequence[Case], level: float) -> Side:
         raise CompareError(f"{side.source} is no law", "only a law can predict networks")
     own = tuple(dict.fromkeys(_case_by(law, case) for case in cases))
     try:
-        found: list[Prediction | EdgeprofError] = [*predict_many(law, [(c.net, c.batch) for c in own], level)]
+        clocks = [clocks_in(law, case) for case in own]
+        nets = [(case.net, case.batch) for case in own]
+        found: list[Prediction | EdgeprofError] = [*predict_many(law, nets, level, clocks)]
     except EdgeprofError:
         found = [_one(law, case, level) for case in own]
     if (first := next(iter(found), None)) and all(isinstance(f, EdgeprofError) for f in found):
@@ -170,7 +173,7 @@ def _case_by(law: Law, case: Case) -> Case:
 
 def _one(law: Law, case: Case, level: float) -> Prediction | EdgeprofError:
     try:
-        return predict_many(law, [(case.net, case.batch)], level)[0]
+        return predict_many(law, [(case.net, case.batch)], level, [clocks_in(law, case)])[0]
     except EdgeprofError as error:
         return error
 

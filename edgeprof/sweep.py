@@ -25,7 +25,7 @@ from edgeprof.errors import BackendError, BoardError, SpecError
 from edgeprof.modes import Switch, switching
 from edgeprof.nets.network import of_family, total_macs, weights_format
 from edgeprof.store import Store
-from edgeprof.sweeps.case import Case, Clocks, Workload
+from edgeprof.sweeps.case import Case, Workload
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec
 from edgeprof.tiles import read_tiles
@@ -65,7 +65,7 @@ class Target:
     place: Place = HERE
     spec: Board | None = None
     power_mode: str | None = None
-    clocks: Clocks | None = None
+    clocks: str | None = None
 
     def case(self, work: Workload, inputs: str = "noise") -> Case:
         """``work`` on this target.
@@ -135,7 +135,8 @@ def open_target(
         opened = _open_own(spec, place) if backend == "auto" else open_backend(backend, place)
         stack.callback(opened.close)
         if opened.simulated:
-            law = cast("SimulatedBackend", opened).law
+            played = cast("SimulatedBackend", opened)
+            law = played.law
             title = str(law.machine.get("model", law.board))
             yield Target(
                 law.board,
@@ -146,7 +147,7 @@ def open_target(
                 "median",
                 law.threads or 1,
                 power_mode=law.machine.get("power_mode"),
-                clocks=law.machine.get("clocks"),
+                clocks=played.clocks or law.machine.get("clocks"),
             )
         else:
             runtime, facts = _asked(opened, spec, own=backend == "auto")

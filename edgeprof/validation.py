@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import FitError, SpecError
+from edgeprof.fit.clocks import told
 from edgeprof.fit.examples import usable
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.validate import Scores, judge, score
@@ -82,4 +83,12 @@ def validate_law(
     keys = {target.case(work).key() for work in works}
     with Store(db) as store:
         measured = [m for m in store.measurements() if m.case.key() in keys]
-    return score(judge(law, usable(measured, law.launch), level), level), result
+    examples = usable(measured, law.launch)
+    settings = {(s.get("power_mode"), s.get("clocks")) for s in law.settings}
+    unknown = sum(
+        not law.clocks.keys() <= e.clocks.keys() and e.measurement.case.setting not in settings
+        for e in examples
+    )
+    if unknown:
+        say(f"warning: no sensor told the clocks of {unknown} cases: predicted at {told(law.clocks)}")
+    return score(judge(law, examples, level), level), result

@@ -42,8 +42,8 @@ def _simulated(argument: str, place: Place) -> Backend:
     from edgeprof.backends.simulated import SimulatedBackend, parse_simulated  # laws: what runs needs none
     from edgeprof.fit.law import read_law
 
-    law, noise, faults = parse_simulated(argument)
-    return SimulatedBackend(read_law(law), noise, faults)
+    law, noise, faults, clocks = parse_simulated(argument)
+    return SimulatedBackend(read_law(law), noise, faults, clocks)
 
 
 BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {

@@ -7,6 +7,9 @@ Faults make it slower, to rehearse what a real machine does to a sweep: ``fault=
 than the last, until a restart), ``fault=worker:20%@25`` (slower from the 26th measurement on, until a restart),
 ``fault=clock:20%@25+50`` (slower from the 26th on, for 50 measurements, or for ever without ``+50``, whatever is
 restarted). Their time is the number of measurements so far, sentinels included.
+
+A law over clocks is played back at its own, or at others: ``core_mhz=600,memory_mhz=1600``. They are in the identity of
+the cases and in their telemetry, so that a sweep over several settings is one command a setting, into one database.
 """
 
 from __future__ import annotations
@@ -22,13 +25,15 @@ import numpy as np
 
 from edgeprof.backends.base import Stop, Sustained
 from edgeprof.errors import BackendError
+from edgeprof.fit.clocks import at_clocks, names_in
+from edgeprof.fit.forms import CLOCKS
 from edgeprof.fit.law import Law, predict
 from edgeprof.nets.network import net_operators
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Round
 
 RUNS = 20
-WRITE = "write noise=1% (from 0 to 100 %), fault=leak:0.2%, fault=worker:20%@25 or fault=clock:20%@25+50"
+WRITE = "write noise=1% (from 0 to 100 %), fault=leak:0.2%, fault=worker:20%@25 or fault=clock:20%@25+50, core_mhz=600"
 FAULT = re.compile(r"(leak|worker|clock)(?::([0-9.]+%?))?(?:@([0-9]{1,9}))?(?:\+([0-9]{1,9}))?")
 PARTS: Mapping[str, str] = {"leak": "", "worker": "@", "clock": "@+"}  # what a fault may have beside its rate
 
@@ -62,13 +67,13 @@ USUAL: Mapping[str, Fault] = {
 }
 
 
-def parse_simulated(argument: str) -> tuple[str, float, tuple[Fault, ...]]:
-    """``LAW,noise=1%,fault=leak:0.2%`` → (law, 0.01, faults); any number of faults.
+def parse_simulated(argument: str) -> tuple[str, float, tuple[Fault, ...], dict[str, float]]:
+    """``LAW,noise=1%,fault=leak:0.2%,core_mhz=600`` → (law, 0.01, faults, clocks); any number of faults.
 
     :raises BackendError: with what is wrong in it.
     """
     law, *settings = argument.split(",")
-    noise, faults = 0.0, []
+    noise, faults, clocks = 0.0, [], dict[str, float]()
     for setting in settings:
         key, _, value = setting.partition("=")
         fault = _fault(value) if key == "fault" else None
@@ -76,11 +81,13 @@ def parse_simulated(argument: str) -> tuple[str, float, tuple[Fault, ...]]:
             faults.append(fault)
         elif key == "noise" and (part := _part(value)) is not None:
             noise = part
+        elif key in CLOCKS and (mhz := _mhz(value)):
+            clocks[key] = mhz
         else:
             raise BackendError(f"'{setting}' is no setting of the simulated backend", WRITE)
     if not law:
         raise BackendError("the simulated backend needs a law", "write --backend simulated:LAW,noise=1%")
-    return law, noise, tuple(faults)
+    return law, noise, tuple(faults), clocks
 
 
 def _fault(text: str) -> Fault | None:
@@ -106,6 +113,11 @@ def _part(text: str) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
+def _mhz(text: str) -> float | None:
+    """``600`` or ``624.75``; None where it is no clock."""
+    return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) and float(text) > 0 else None
+
+
 class SimulatedBackend:
     """Plays ``law`` back; ``noise`` is the relative standard deviation of each kernel's time.
 
@@ -117,8 +129,15 @@ class SimulatedBackend:
     usual = 1
     threads = 0
 
-    def __init__(self, law: Law, noise: float, faults: tuple[Fault, ...] = ()) -> None:
-        self.law = law
+    def __init__(
+        self,
+        law: Law,
+        noise: float,
+        faults: tuple[Fault, ...] = (),
+        clocks: Mapping[str, float] | None = None,
+    ) -> None:
+        """:raises SpecError: clocks that the law's terms do not name."""
+        self.law = at_clocks(law, clocks or {})
         self.noise = noise
         self.faults = faults
         self._done = self._restarted = 0
@@ -166,10 +185,16 @@ class SimulatedBackend:
             half_width=0.0,
             kernels=tuple(kernels),
             profiled_us=tuple(profiled.sum(axis=1) * 1e3),
+            telemetry={names_in(self.law.machine)[name][0]: mhz for name, mhz in self.law.clocks.items()},
         )
 
     def try_out(self, case: Case) -> None:
         raise BackendError("a simulated board has no memory to fill", "give --batch a number")
+
+    @property
+    def clocks(self) -> str | None:
+        """How cases say the clocks that they are played back at; None for a law without clocks."""
+        return ",".join(f"{name}={mhz:g}" for name, mhz in self.law.clocks.items()) or None
 
     def slowdown(self) -> float:
         """What the faults multiply the next measurement's times by."""

@@ -64,7 +64,7 @@ def fit(
     from edgeprof.files import check_target
     from edgeprof.fit.emit import check_language, law_text, selection_lines
     from edgeprof.fit.emit import emit as emitted
-    from edgeprof.fit.examples import matching, usable
+    from edgeprof.fit.examples import at_highest, matching, usable
     from edgeprof.fit.law import law_json, read_law, write_law
     from edgeprof.fit.network_law import first_networks
     from edgeprof.fit.quanta import evidence_of
@@ -107,7 +107,7 @@ def fit(
     if out is not None:
         write_law(best.law, out)
     if steps is not None:
-        write_steps(evidence_of(usable(measurements, launch)), steps)
+        write_steps(evidence_of(at_highest(usable(measurements, launch))), steps)
     warn(best.law.warnings)
     if json_:
         print_json(

@@ -71,6 +71,7 @@ Require = Annotated[
 ]
 
 NETWORK = "The network"
+SETTING = "The board's clocks, for a law over several"
 NOT_MET = 3  # the status where a requirement is not shown to be met
 
 
@@ -91,6 +92,24 @@ PoolBefore = Annotated[str | None, _knob("Pooling after each conv layer before i
 Fc = Annotated[str | None, _knob("Hidden FC layers (1).")]
 Neurons = Annotated[str | None, _knob("Neurons, one value or one per hidden FC layer (1024).")]
 Batch = Annotated[str | None, _knob("Tiles in one run (1024).")]
+
+
+def _clock(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel=SETTING, show_default=False, min=1.0, max=1e6)
+
+
+CoreMhz = Annotated[float | None, _clock("Clock of what computes, MHz (the highest setting seen).")]
+MemoryMhz = Annotated[float | None, _clock("Clock of its memory, MHz.")]
+CpuMhz = Annotated[float | None, _clock("Clock of the processor that launches kernels, MHz.")]
+LawPowerMode = Annotated[
+    str | None,
+    typer.Option(
+        "--power-mode",
+        help="The clocks that this power mode had when the law was fitted.",
+        rich_help_panel=SETTING,
+        show_default=False,
+    ),
+]
 
 
 def values(name: str, text: str) -> tuple[int | str, ...]:

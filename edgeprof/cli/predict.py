@@ -45,6 +45,10 @@ def predict(
     fc: o.Fc = None,
     neurons: o.Neurons = None,
     batch: o.Batch = None,
+    core_mhz: o.CoreMhz = None,
+    memory_mhz: o.MemoryMhz = None,
+    cpu_mhz: o.CpuMhz = None,
+    power_mode: o.LawPowerMode = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +75,7 @@ def predict(
 
     Example: edgeprof predict --law law.json --table layers.csv
     """
+    from edgeprof.fit.clocks import at_clocks, flags, told
     from edgeprof.fit.law import predict as predicted
     from edgeprof.fit.law import read_law
     from edgeprof.nets.spec import net_spec
@@ -102,8 +107,12 @@ def predict(
             raise SpecError("--require is for one network, and --table has many", "give one of them")
         if knobs:
             raise SpecError(f"--table and --{next(iter(knobs))} are two questions", "give one of them")
+        if any((core_mhz, memory_mhz, cpu_mhz, power_mode)):
+            raise SpecError("clocks are for one network, and a table's law has none", "leave them out")
         return _rows(read_law(law), table, int(batches[0]) if batches else None, o.percent(level), json_)
-    found_law, size = read_law(law), int(batches[0]) if batches else None
+    asked = {"core_mhz": core_mhz, "memory_mhz": memory_mhz, "cpu_mhz": cpu_mhz}
+    found_law = at_clocks(read_law(law), asked, power_mode)
+    size = int(batches[0]) if batches else None
     net: Network
     if model is not None:
         from edgeprof.nets.model import parse_shape
@@ -115,6 +124,8 @@ def predict(
     found = predicted(found_law, net, size or ASSUMED_BATCH, o.percent(level))
     if size is None and model is None:
         say(f"batch {ASSUMED_BATCH} assumed: --batch gives another")
+    if found_law.clocks and power_mode is None and not any(asked.values()):
+        say(f"clocks assumed: {told(found_law.clocks)}, the highest setting seen: {flags(found_law.clocks)}")
     warn(found_law.warnings)
     unpriced = "operators without a price" if found.gap_share is None else "no errors in the law"
     why = "" if found.interval_ms else unpriced
@@ -124,11 +135,12 @@ def predict(
             {
                 **_network(found),
                 **_document(found, found_law.name),
+                **({"clocks": found_law.clocks} if found_law.clocks else {}),
                 **({"requirements": verdict_rows(verdicts)} if verdicts else {}),
             }
         )
     else:
-        _show(found, found_law.name)
+        _show(found, found_law.name, told(found_law.clocks))
         if found.gaps:
             _show_gaps(found)
         show_verdicts(verdicts)
@@ -214,8 +226,8 @@ def _show_gaps(found: Prediction) -> None:
         print(f"    {f'{op_type} ×{count}':<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
 
 
-def _show(found: Prediction, law: str) -> None:
-    title = f"{found.net.label()} · batch {found.batch} · law {law}"
+def _show(found: Prediction, law: str, clocks: str) -> None:
+    title = f"{found.net.label()} · batch {found.batch} · law {law}{f' · {clocks}' if clocks else ''}"
     print(textwrap.fill(title, WIDTH, subsequent_indent="  "))
     low_high = found.interval_ms
     interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""

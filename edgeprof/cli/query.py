@@ -76,6 +76,10 @@ def query(
     batch: Annotated[
         str | None, _range("Tiles in one run (1024, or the most that the law has seen).")
     ] = None,
+    core_mhz: o.CoreMhz = None,
+    memory_mhz: o.MemoryMhz = None,
+    cpu_mhz: o.CpuMhz = None,
+    power_mode: o.LawPowerMode = None,
     json_: o.Json = False,
 ) -> int:
     """Which networks are fast enough, and which of those has most capacity: no board and no runtime are needed.
@@ -86,6 +90,8 @@ def query(
     Example: edgeprof query --law gtx960-theano --at-least 40 --conv 1..5 --fc 1..5 --depth 5..80 --explain
     """
     from edgeprof.explain import explain as explained
+    from edgeprof.fit.clocks import at_clocks_of
+    from edgeprof.fit.clocks import told as told_clocks
     from edgeprof.fit.law import read_law
     from edgeprof.query import FRONT, Goal, assumed_batch, quantities_of, query_nets
     from edgeprof.requirements import judge, parse_requirement
@@ -104,7 +110,8 @@ def query(
         max_energy_mj=max_energy,
         probability=probability,
     )
-    laws = [read_law(name) for name in law]
+    asked_mhz = {"core_mhz": core_mhz, "memory_mhz": memory_mhz, "cpu_mhz": cpu_mhz}
+    laws = at_clocks_of([read_law(name) for name in law], asked_mhz, power_mode)
     axes = [axis.strip() for axis in pareto.split(",")]
     table = format_ == "table" and not json_
     with working("asking"):
@@ -120,6 +127,9 @@ def query(
         )
     if batch is None:
         say(f"batch {assumed_batch(laws)} assumed: --batch gives another, or a range")
+    for own_law in laws:
+        if own_law.clocks:
+            say(f"law {own_law.name} at {told_clocks(own_law.clocks)}")
     warn({code for own in laws for code in own.warnings})
     best = next((own for own in found.laws if own.nets), None)
     why = None
@@ -130,6 +140,8 @@ def query(
     rows = [net for own in found.laws for net in own.front] if front else list(found.nets)
     if json_:
         document = _document(found, goal, o.percent(level), why)
+        if any(own.clocks for own in laws):
+            document["clocks"] = {own.name: own.clocks for own in laws if own.clocks}
         told = [{"law": law, **row} for law, own in verdicts.items() for row in verdict_rows(own)]
         print_json({**document, **({"requirements": told} if wanted else {})})
     elif format_ == "csv":

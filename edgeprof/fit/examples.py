@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
+from edgeprof.fit.clocks import clocks_of, settings_of, told_apart
 from edgeprof.fit.rules import Observed, alike, leader, tensor_dims
 from edgeprof.nets.fusion import Fused, fused
 from edgeprof.nets.network import net_key, net_operators, rebuildable
@@ -20,6 +21,7 @@ from edgeprof.timing.measurement import KernelMeasurement, Measurement
 
 TOGETHER = 1.03  # what kernels may take together, of the network's latency
 SETTING = ("board", "machine", "backend", "runtime", "precision", "threads", "power_mode", "clocks")
+OF_CLOCKS = ("power_mode", "clocks")  # of which a law may be of several values
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Example:
                 own = replace(first, kind=kind, ms=first.ms + own.ms, share=share)
             found[key] = own
         return tuple(found.values())
+
+    @cached_property
+    def clocks(self) -> dict[str, float]:
+        """Its clocks (MHz), as far as they were measured."""
+        return clocks_of(self.measurement)
 
     @property
     def disturbed(self) -> bool:
@@ -99,7 +106,7 @@ def clean(examples: Sequence[Example]) -> list[bool]:
 def usable(measurements: Sequence[Measurement], launch: str | None = None) -> list[Example]:
     """Measurements that a law can be fitted on: measured, of a network whose operators can be told, of one launch mode
     (``launch``; None: blocking where there are several), and of one board, machine, backend, runtime, precision and
-    number of threads.
+    number of threads; of several power modes or clocks where telemetry tells the clocks of each.
 
     :raises FitError: nothing measured, or nothing of that launch mode; or several boards or settings in one.
     """
@@ -117,10 +124,11 @@ def usable(measurements: Sequence[Measurement], launch: str | None = None) -> li
     good = [m for m in good if m.case.launch == wanted]
     for what in SETTING:
         values = sorted({str(getattr(m.case, what)) for m in good})
-        if len(values) > 1:
+        if len(values) > 1 and not (what in OF_CLOCKS and told_apart(settings_of(good))[0]):
+            why = "; one law is of several only where telemetry tells the clocks" if what in OF_CLOCKS else ""
             raise FitError(
                 f"the measurements are of several values of {what}: {', '.join(values[:4])}",
-                f"a law is of one: fit a database of one, or choose with --where {what}={values[0]}",
+                f"a law is of one: fit a database of one, or choose with --where {what}={values[0]}{why}",
             )
     if len({m.telemetry.get("kernels_from") for m in good if m.kernels}) > 1:
         raise FitError(
@@ -165,21 +173,28 @@ def origin_of(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def machine_of(examples: Sequence[Example]) -> dict[str, Any]:
-    """What is known of the machine; of a Jetson its power mode and how its clocks were held; what told of kernels where
-    it was not the runtime's profile."""
+    """What is known of the machine; of a Jetson its power mode and how its clocks were held, where they are one; what
+    told of kernels where it was not the runtime's profile."""
     case = examples[0].measurement.case
-    sources = {e.measurement.telemetry.get("kernels_from") for e in examples if e.measurement.kernels}
     told = {
-        "power_mode": case.power_mode,
-        "clocks": case.clocks,
-        "kernels_from": next(iter(sources), None),
+        "kernels_from": {
+            e.measurement.telemetry.get("kernels_from") for e in examples if e.measurement.kernels
+        },
+        **{name: {getattr(e.measurement.case, name) for e in examples} for name in OF_CLOCKS},
     }
-    known = {name: value for name, value in told.items() if value is not None}
+    known = {name: next(iter(v)) for name, v in told.items() if len(v) == 1 and None not in v}
     for example in examples:
         machine = example.measurement.environment.get("machine")
         if isinstance(machine, Mapping):
             return {**machine, **known}
     return {"model": case.machine, **known}
+
+
+def at_highest(examples: Sequence[Example]) -> list[Example]:
+    """Those of the setting with the highest clocks, where there are several."""
+    highest = settings_of([e.measurement for e in examples])[0]
+    wanted = tuple(highest[name] for name in OF_CLOCKS)
+    return [e for e in examples if e.measurement.case.setting == wanted]
 
 
 def owners_of(examples: Sequence[Example]) -> NDArray[np.int64]:

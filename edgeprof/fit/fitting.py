@@ -11,10 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.examples import Example, clean, machine_of, noise_pct, origin_of, owners_of, usable
+from edgeprof.fit.clocks import clocks_in, over_clocks, ranges_of, setting_name, settings_of, told_apart
+from edgeprof.fit.examples import (
+    Example,
+    at_highest,
+    clean,
+    machine_of,
+    noise_pct,
+    origin_of,
+    owners_of,
+    usable,
+)
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
-from edgeprof.fit.forms import NET_VARIABLES, Form
+from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form
 from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
 from edgeprof.fit.quanta import evidence_of
@@ -29,6 +39,8 @@ from edgeprof.timing.measurement import Measurement
 
 FOLDS = 10
 MANY = 1000  # networks of which one more or less does not move an interval
+LEFT_OUT = 3  # settings, of which each is left out in turn to see how the law does at one it never saw
+UNLIKE_PCT = 5.0  # bias of a setting, beside that of all: its clocks do not explain it
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,7 @@ def fit_law(
     :raises FitError: too little data, or data of several boards.
     """
     examples = usable(measurements, launch)
-    machine = machine_of(examples)
-    constants = machine_constants(machine, examples[0].measurement.case.threads)
+    form, constants = _prepared(examples, form)
     tables = _tables(examples, form, constants)
     everything = np.arange(len(examples))
     law = _assemble(examples, form, tables, constants, everything)
@@ -67,7 +78,7 @@ def fit_law(
     law = law.model_copy(
         update={
             "name": name,
-            "machine": machine,
+            "machine": machine_of(examples),
             "groups": with_errors(law.groups, tables, examples, form, seed),
             "overhead": _overhead_errors(law, tables, examples, form, seed),
             "conformal": tuple(held_out),
@@ -77,20 +88,70 @@ def fit_law(
             "date": date,
             "scores": scores_of(cv),
             "noise_pct": noise_pct(examples),
-            "steps": tuple(quantum for one in evidence_of(examples) for quantum in one.found),
+            "steps": tuple(quantum for one in evidence_of(at_highest(examples)) for quantum in one.found),
             "about": form.about,
+            **_settings(examples, form, law, rows, tables, constants),
         }
     )
     return Fit(Law(**law.model_dump()), cv)
+
+
+def _prepared(examples: Sequence[Example], form: Form) -> tuple[Form, dict[str, float]]:
+    """The form that is fitted, over clocks where the examples are of several, and the constants of its terms: of the
+    machine, and the clocks of the highest setting."""
+    case = examples[0].measurement.case
+    settings = settings_of([e.measurement for e in examples])
+    if len(settings) > 1:
+        form = over_clocks(form, settings)
+    clocks = {name: settings[0][name] for name in form.clocks if name in settings[0]}
+    return form, {**machine_constants(machine_of(examples), case.threads), **clocks}
+
+
+def _settings(
+    examples: Sequence[Example],
+    form: Form,
+    law: Law,
+    rows: Sequence[Row],
+    tables: Sequence[Table],
+    constants: Mapping[str, float],
+) -> dict[str, Any]:
+    """The settings that a law over clocks was fitted on, each with the error on networks held out there, and that of a
+    law which never saw the setting; and what the settings do not tell."""
+    if not law.clocks:
+        return {}
+    settings = settings_of([e.measurement for e in examples])
+    errors: dict[str | None, list[float]] = {}
+    for row in rows:
+        errors.setdefault(row.setting, []).append(row.predicted_ms / row.measured_ms - 1)
+    told = []
+    for setting in settings:
+        off = np.array(errors.get(setting_name(setting["power_mode"], setting["clocks"]), []))
+        mape, bias = (float(100 * v.mean()) if len(off) else None for v in (np.abs(off), off))
+        told.append({**setting, "mape_pct": mape, "bias_pct": bias, "left_out_mape_pct": None})
+    if rows and len(settings) >= LEFT_OUT:
+        names = [setting_name(*e.measurement.case.setting) for e in examples]
+        for setting in told:
+            own = np.array([n == setting_name(setting["power_mode"], setting["clocks"]) for n in names])
+            others = _again(_assemble(examples, form, tables, constants, np.flatnonzero(~own)))
+            there = judge(others, [examples[i] for i in np.flatnonzero(own).tolist()])
+            off = np.array([row.predicted_ms / row.measured_ms - 1 for row in there])
+            setting["left_out_mape_pct"] = 100 * float(np.abs(off).mean())
+    every = np.array([off for own in errors.values() for off in own])
+    most = max(UNLIKE_PCT, 100 * float(np.abs(every).mean())) if len(every) else math.inf
+    middle = 100 * float(every.mean()) if len(every) else 0.0
+    unlike = any(abs((setting["bias_pct"] or 0.0) - middle) > most for setting in told)
+    codes = [*(["clocks-together"] if told_apart(settings)[1] else []), *(["unlike"] if unlike else [])]
+    return {"settings": tuple(told), "warnings": (*law.warnings, *codes)}
 
 
 def _beyond(examples: Sequence[Example], form: Form) -> dict[str, Any]:
     """What a law of kernels says of networks of any kind: its reach and its roofline."""
     if form.scope != "kernel":
         return {}
-    measured = [(e, k) for e in examples for k in e.kernels]
-    reach = reach_of((k.kind, e.dims(k)) for e, k in measured)
-    by_name = {e.measurement.case: {op.name: op for op in e.operators} for e in examples}
+    reach = reach_of((k.kind, e.dims(k)) for e in examples for k in e.kernels)
+    fastest = at_highest(examples)
+    measured = [(e, k) for e in fastest for k in e.kernels]
+    by_name = {e.measurement.case: {op.name: op for op in e.operators} for e in fastest}
     done = (
         (by_name[e.measurement.case][name], k.ms)
         for e, k in measured
@@ -105,7 +166,7 @@ def sketch_law(measurements: Sequence[Measurement], form: Form) -> Law:
     :raises FitError: too little data.
     """
     examples = usable(measurements)
-    constants = machine_constants(machine_of(examples), examples[0].measurement.case.threads)
+    form, constants = _prepared(examples, form)
     tables = tables_of(examples, form, constants)
     if not tables:
         raise FitError("nothing that was measured has a kernel of the form", "measure more networks")
@@ -157,7 +218,10 @@ def _assemble(
             "between": {k: r.as_dict() for k, r in rules.between.items()},
         },
         constants=dict(constants),
-        domain=domain_of([(e.measurement.case.net, e.measurement.case.batch) for e in chosen]),
+        domain={
+            **domain_of([(e.measurement.case.net, e.measurement.case.batch) for e in chosen]),
+            **ranges_of([e.measurement for e in chosen], form.clocks),
+        },
         warnings=("unpriced",) if _unpriced(chosen, form) else (),
         **_beyond(chosen, form),
     )
@@ -196,7 +260,8 @@ def _overhead(
         priced = [sum(k.ms for k in e.kernels if form.group_of(k.kind)) for e in examples]
     else:
         nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
-        priced = [sum(k.ms for k in prices) for prices in group_prices(_again(law), nets)]
+        clocks = [clocks_in(law, e.measurement.case, e.clocks) for e in examples]
+        priced = [sum(k.ms for k in prices) for prices in group_prices(_again(law), nets, clocks)]
     known = np.array(priced)
 
     def solve(rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -235,7 +300,7 @@ def held_out_rows(
     :raises FitError: data that the form cannot be fitted on.
     """
     examples = usable(measurements)
-    constants = machine_constants(machine_of(examples), examples[0].measurement.case.threads)
+    form, constants = _prepared(examples, form)
     tables = _tables(examples, form, constants)
     return _held_out_rows(examples, form, tables, constants, seed, folds)
 
@@ -279,6 +344,11 @@ def _tables(examples: Sequence[Example], form: Form, constants: Mapping[str, flo
                 f"form '{form.name}' is for networks whose latency alone is known", "use --form kernels"
             )
         return [totals_table(examples, form, constants)]
+    if blind := [name for name in form.clocks if not all(name in e.clocks for e in examples)]:
+        raise FitError(
+            f"form '{form.name}' needs {', '.join(blind)}, and not every measurement's telemetry tells it",
+            "measure where the board's sensors tell its clocks (edgeprof doctor), or use another form",
+        )
     if unknown := sorted(form.constants - constants.keys()):
         raise FitError(
             f"form '{form.name}' needs {', '.join(unknown)}, which is not known of this machine",
@@ -338,6 +408,8 @@ def _family(sweeps: Sequence[Mapping[str, Any]], domain: Mapping[str, tuple[Any,
         return samples[0]
     knobs: dict[str, Any] = {}
     for knob, seen in domain.items():
+        if knob.partition("/")[0] in CLOCKS:
+            continue
         if knob in ("padding", "kernel", "tile", "channels", "classes", "stride", "pool", "pool_before"):
             knobs[knob] = list(dict.fromkeys(seen))
         else:

@@ -23,8 +23,10 @@ from edgeprof.nets.spec import first_problem, short, shown
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
 # V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache, Q blocks of work that run at once. Z bytes that the
 # run of the whole network touches, and cold, the part of them that has left the last cache by the next run. GFLOPS and
-# GBPS are the board's float32 and memory peaks, 10⁹ a second.
+# GBPS are the board's float32 and memory peaks, 10⁹ a second. Clocks in MHz, of each case as it was measured: of what
+# computes (the GPU, or the processor), of its memory, and of the processor that launches kernels on a GPU.
 PEAKS = ("GFLOPS", "GBPS")
+CLOCKS = ("core_mhz", "memory_mhz", "cpu_mhz")
 CONSTANTS = ("V", "T", "L1", "L2", "L3", "Q", *PEAKS)
 KERNEL_VARIABLES = (
     "B",
@@ -46,10 +48,11 @@ KERNEL_VARIABLES = (
     "Z",
     "cold",
     *CONSTANTS,
+    *CLOCKS,
 )
 # … and a network's: t tile, D depth, C conv layers, N neurons, F hidden FC layers, K kernel, B batch, k kernels in a
 # run.
-NET_VARIABLES = ("t", "D", "C", "N", "F", "K", "B", "k", *CONSTANTS)
+NET_VARIABLES = ("t", "D", "C", "N", "F", "K", "B", "k", *CONSTANTS, *CLOCKS)
 
 RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 MAX_SEARCHED = 10_000
@@ -137,10 +140,17 @@ class Form(BaseModel):
         used = frozenset[str]().union(*(self._used(g.name) for g in self.group))
         return frozenset(used & set(CONSTANTS)) | ({"L3"} if "cold" in used else set())
 
+    @property
+    def clocks(self) -> tuple[str, ...]:
+        """Clocks that the form's terms use, those of the overhead too."""
+        used = frozenset[str]().union(*(self._used(g.name) for g in self.group))
+        used |= {name for text in self.overhead for name in parse(text, NET_VARIABLES).names}
+        return tuple(name for name in CLOCKS if name in used)
+
     @cached_property
     def needs(self) -> dict[str, frozenset[str]]:
         """By group the dimensions that a kernel must have to be priced."""
-        known = {*CONSTANTS, "Z", "cold", *self.define}
+        known = {*CONSTANTS, *CLOCKS, "Z", "cold", *self.define}
         return {g.name: self._used(g.name) - known for g in self.group}
 
     def _used(self, group: str) -> frozenset[str]:

@@ -19,11 +19,12 @@ from edgeprof.boards.spec import read_board
 from edgeprof.errors import DomainError, EdgeprofError, SpecError
 from edgeprof.files import write_whole
 from edgeprof.fit import reach as reaches
+from edgeprof.fit.clocks import between, knobs_of, scaled
 from edgeprof.fit.composition import Composition, overlap_ms
 from edgeprof.fit.datasheet import instead_of, needs_board, on_board
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.features import columns, design, net_values
-from edgeprof.fit.forms import NET_VARIABLES, Form, Group
+from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form, Group
 from edgeprof.fit.gaps import Gap, gaps_of
 from edgeprof.fit.hybrid import Hybrid
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
@@ -78,7 +79,9 @@ class Law(BaseModel):
     ``boost`` by operator type boosted trees on what the terms leave, which no person can read;
     ``composition`` how kernels make up a run (edgeprof.fit.composition), ``execution`` which operators of a table's
     networks become kernels; ``reach`` has by kind of kernel the sizes seen, ``roofline`` the rates that kernels reached
-    (for operators of other kinds); ``prior`` is the law that it was transferred from, with the boards' scale."""
+    (for operators of other kinds); ``prior`` is the law that it was transferred from, with the boards' scale;
+    ``settings``, of a law whose terms name clocks, are those it was fitted on, the highest first
+    (:mod:`edgeprof.fit.clocks`), and ``constants`` has the clocks that it predicts for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -121,6 +124,7 @@ class Law(BaseModel):
     prior: Mapping[str, Any] = {}
     reach: Mapping[str, Mapping[str, tuple[Finite, Finite]]] = {}
     roofline: Roofline | None = None
+    settings: tuple[Mapping[str, Any], ...] = ()
 
     @field_validator("domain")
     @classmethod
@@ -135,6 +139,8 @@ class Law(BaseModel):
     def model_post_init(self, _: Any) -> None:
         if not all(len(scores) for _, scores in self.strata):
             raise ValueError("parted_ms: no error of a network held out is on one of its sides")
+        if missing := [name for name in self.as_form.clocks if not self.constants.get(name, 0) > 0]:
+            raise ValueError(f"constants.{missing[0]}: the terms name this clock, and it has no MHz")
         assert self.parsed is not None  # every expression is read when the law is
         assert self.kernel_rules is not None
         assert self.hybrids is not None
@@ -153,6 +159,11 @@ class Law(BaseModel):
             ),
             overhead=tuple(t.text for t in self.overhead),
         )
+
+    @property
+    def clocks(self) -> dict[str, float]:
+        """The clocks (MHz) that the law predicts for; none where its terms name none."""
+        return {name: self.constants[name] for name in CLOCKS if name in self.constants}
 
     @cached_property
     def parsed(self) -> tuple[Expression, ...]:
@@ -270,25 +281,32 @@ def predict(law: Law, net: Network, batch: int, level: float = LEVEL) -> Predict
 
 
 @np.errstate(over="ignore")
-def predict_many(law: Law, nets: Sequence[tuple[Network, int]], level: float = LEVEL) -> list[Prediction]:
-    """:func:`predict` for many networks at once."""
+def predict_many(
+    law: Law,
+    nets: Sequence[tuple[Network, int]],
+    level: float = LEVEL,
+    clocks: Sequence[Mapping[str, float]] | None = None,
+) -> list[Prediction]:
+    """:func:`predict` for many networks at once; ``clocks`` are those of each (MHz), where they are not the law's."""
     if not nets:
         return []
+    clocks = clocks if clocks is not None else [law.clocks] * len(nets)
     runs = [
         fused(net_operators(net, batch)).operators if law.scope == "kernel" else () for net, batch in nets
     ]
-    prices = operator_prices(law, runs) if law.scope == "kernel" else _by_net(law, nets)
+    prices = operator_prices(law, runs, clocks) if law.scope == "kernel" else _by_net(law, nets, clocks)
     scale = np.array([batch if law.unit == "tile" else 1 for _, batch in nets], np.float64)
     rows = [
-        {**net_values(net, batch), "k": float(len(p))} for (net, batch), p in zip(nets, prices, strict=True)
+        {**net_values(net, batch), **mhz, "k": float(len(p))}
+        for (net, batch), mhz, p in zip(nets, clocks, prices, strict=True)
     ]
     values = columns(rows, law.constants)
     fixed = (
         design(law.parsed, {}, values, len(nets)) @ np.array([t.coefficient for t in law.overhead]) * scale
     )
     return [
-        _predicted(law, net, batch, level, run, kernels, float(overhead))
-        for (net, batch), run, kernels, overhead in zip(nets, runs, prices, fixed, strict=True)
+        _predicted(law, net, batch, level, run, kernels, float(overhead), mhz)
+        for (net, batch), run, kernels, overhead, mhz in zip(nets, runs, prices, fixed, clocks, strict=True)
     ]
 
 
@@ -300,12 +318,14 @@ def _predicted(
     run: Sequence[Operator],
     kernels: list[KernelPrice],
     overhead: float,
+    clocks: Mapping[str, float],
 ) -> Prediction:
     """The prices of a network's kernels put together."""
-    strange, wide, gaps = outside(law, net, batch), 1.0, dict[int, Gap]()
+    strange, wide, gaps = outside(law, net, batch, {}), 1.0, dict[int, Gap]()
     if run and not isinstance(net, NetSpec):
         plan = law.kernel_rules.plan(run)
-        gaps = gaps_of(run, plan, law.reach, law.as_form, law.kernel_rules, law.rates)
+        rates = scaled(law.rates, law, clocks)
+        gaps = gaps_of(run, plan, law.reach, law.as_form, law.kernel_rules, rates)
         for place, gap in gaps.items():
             kernels[place] = KernelPrice(gap.op_type, gap.name, gap.ms or 0.0)
         if law.reach:
@@ -313,6 +333,8 @@ def _predicted(
             strange, wide = reaches.strangest(own, law.reach), reaches.widening(own, law.reach)
     elif strange:
         wide = widening(strange)
+    fast_or_slow = strange_clocks(law, clocks)
+    strange, wide = (*strange, *fast_or_slow), wide * clocks_widening(law, clocks)
     parts = [overhead, *(k.ms for k in kernels)]
     unpriced = any(gap.ms is None for gap in gaps.values())
     if not 0 < sum(parts) < math.inf:
@@ -337,14 +359,19 @@ def _predicted(
     )
 
 
-def group_prices(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPrice]]:
-    """What each network's kernels cost by ``law``, the overhead apart."""
+def group_prices(
+    law: Law, nets: Sequence[tuple[Network, int]], clocks: Sequence[Mapping[str, float]]
+) -> list[list[KernelPrice]]:
+    """What each network's kernels cost by ``law`` at these clocks, the overhead apart."""
     if law.scope == "kernel":
-        return operator_prices(law, [fused(net_operators(net, batch)).operators for net, batch in nets])
-    return _by_net(law, nets)
+        runs = [fused(net_operators(net, batch)).operators for net, batch in nets]
+        return operator_prices(law, runs, clocks)
+    return _by_net(law, nets, clocks)
 
 
-def _by_net(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPrice]]:
+def _by_net(
+    law: Law, nets: Sequence[tuple[Network, int]], clocks: Sequence[Mapping[str, float]]
+) -> list[list[KernelPrice]]:
     """One kernel per group, for a law in the network's own variables."""
     form = law.as_form
     other = next((net for net, _ in nets if not isinstance(net, NetSpec)), None)
@@ -353,7 +380,8 @@ def _by_net(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPr
             f"law '{law.name}' is in the family's variables, and {other.label()} is not of the family",
             "a law of kernels can price it: edgeprof fit --form kernels",
         )
-    values = columns([net_values(net, batch) for net, batch in nets], law.constants)
+    rows = [{**net_values(net, batch), **mhz} for (net, batch), mhz in zip(nets, clocks, strict=True)]
+    values = columns(rows, law.constants)
     found: list[list[KernelPrice]] = [[] for _ in nets]
     for group in law.groups:
         x = design(form.expressions[group.name], form.definitions, values, len(nets))
@@ -365,9 +393,11 @@ def _by_net(law: Law, nets: Sequence[tuple[Network, int]]) -> list[list[KernelPr
     return found
 
 
-def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[KernelPrice]]:
+def operator_prices(
+    law: Law, runs: Sequence[Sequence[Operator]], clocks: Sequence[Mapping[str, float]] | None = None
+) -> list[list[KernelPrice]]:
     """For each run of operators the kernels that the law's rules expect, each priced by its group; averaged where the
-    rules are not sure. For a law of kernels.
+    rules are not sure. For a law of kernels; ``clocks`` are those of each run, where they are not the law's.
 
     :raises DomainError: the law is of whole networks of a table, or of a table and has no price for an operator that
         multiplies.
@@ -393,7 +423,8 @@ def operator_prices(law: Law, runs: Sequence[Sequence[Operator]]) -> list[list[K
         rows = by_group.get(law_group.name, [])
         if not rows:
             continue
-        prices = group_ms(law, law_group, [kernel.dims for *_, kernel in rows])
+        at = clocks or [{}] * len(runs)
+        prices = group_ms(law, law_group, [{**kernel.dims, **at[i]} for i, _, _, kernel in rows])
         for (i, j, weight, _), price in zip(rows, prices, strict=True):
             ms[i][j] += weight * price
     _multiplied(law, plans, ms)
@@ -476,9 +507,18 @@ def domain_of(nets: Sequence[tuple[Network, int]]) -> dict[str, tuple[Any, ...]]
     }
 
 
-def outside(law: Law, net: Network, batch: int) -> tuple[Mapping[str, Any], ...]:
-    """What of a network is out of the law's domain: knob, value, and what was seen."""
-    return strange(law, knobs(net, batch))
+def outside(
+    law: Law, net: Network, batch: int, clocks: Mapping[str, float] | None = None
+) -> tuple[Mapping[str, Any], ...]:
+    """What of a network, and of its clocks (the law's, if none are given), is out of the law's domain: knob, value, and
+    what was seen."""
+    mhz = law.clocks if clocks is None else clocks
+    return (*strange(law, knobs(net, batch)), *strange_clocks(law, mhz))
+
+
+def strange_clocks(law: Law, clocks: Mapping[str, float]) -> tuple[Mapping[str, Any], ...]:
+    """What of these clocks is out of the law's domain."""
+    return strange(law, knobs_of(clocks)) if clocks else ()
 
 
 def strange(law: Law, values_of: Mapping[str, Sequence[Any]]) -> tuple[Mapping[str, Any], ...]:
@@ -496,6 +536,11 @@ def strange(law: Law, values_of: Mapping[str, Sequence[Any]]) -> tuple[Mapping[s
             if not inside:
                 found.append({"what": knob, "value": value, "seen": list(seen)})
     return tuple(found)
+
+
+def clocks_widening(law: Law, clocks: Mapping[str, float]) -> float:
+    """How much wider an interval is at these clocks: beyond the law's domain, and between the settings it has seen."""
+    return widening(strange_clocks(law, clocks)) * between(law, clocks)
 
 
 # --- files
@@ -547,7 +592,7 @@ def read_law(name: str) -> Law:
 def law_json(law: Law) -> str:
     """The text of a law's file."""
     content = law.model_dump(mode="json")
-    for key in ("reach", "roofline"):  # newer than version 1, and of laws of kernels alone
+    for key in ("reach", "roofline", "settings"):  # newer than version 1, and not of every law
         if not content[key]:
             del content[key]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

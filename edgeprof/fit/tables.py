@@ -53,7 +53,7 @@ def _kernel_tables(examples: Sequence[Example], form: Form, constants: Mapping[s
             group = form.group_of(kernel.kind)
             if group is None:
                 continue
-            own, ms = example.dims(kernel), max(kernel.ms, SMALLEST_MS)
+            own, ms = {**example.dims(kernel), **example.clocks}, max(kernel.ms, SMALLEST_MS)
             if form.needs[group.name] <= own.keys():
                 rows.setdefault(group.name, []).append((i, ms, ms / example.latency_ms, own))
             else:
@@ -95,7 +95,10 @@ def totals_table(examples: Sequence[Example], form: Form, constants: Mapping[str
     terms = tuple(t for g in form.group for t in g.terms)
     overhead = [parse(t, NET_VARIABLES) for t in form.overhead]
     if form.scope == "kernel":
-        runs = [[(op.op_type, op.dims) for op in e.operators] for e in examples]
+        runs = [
+            [(op.op_type, {**op.dims, **e.clocks} if e.clocks else op.dims) for op in e.operators]
+            for e in examples
+        ]
         rows = [{**net_row(e), "k": float(len(run))} for e, run in zip(examples, runs, strict=True)]
         fixed = design(overhead, {}, columns(rows, constants), len(examples))
         x = np.hstack([schedule(form, runs, constants).sums / scale[:, None], fixed])
@@ -127,4 +130,4 @@ def _of_family(examples: Sequence[Example], form: Form) -> None:
 
 def net_row(example: Example) -> dict[str, float]:
     case = example.measurement.case
-    return {**net_values(case.net, case.batch), "k": float(len(example.kernels))}
+    return {**net_values(case.net, case.batch), **example.clocks, "k": float(len(example.kernels))}

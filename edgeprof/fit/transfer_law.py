@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
+from edgeprof.fit.clocks import ranges_of, settings_of
 from edgeprof.fit.examples import Example, machine_of, noise_pct, origin_of, owners_of, usable
 from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
@@ -71,6 +72,7 @@ def transfer_law(
             f"law '{prior.name}' is no prior for measured kernels",
             "give a law fitted on kernels: --form kernels",
         )
+    _check_clocks(examples, prior)
     owners = owners_of(examples)
     if owners.max() + 1 < FEWEST:
         raise FitError(f"a prior needs {FEWEST} networks beside it", "measure some more")
@@ -94,6 +96,20 @@ def transfer_law(
     return Fit(Law(**law.model_copy(update=update).model_dump()), cv)
 
 
+def _check_clocks(examples: Sequence[Example], prior: Law) -> None:
+    """See that the prior can tell settings apart, and that the clocks it needs were measured."""
+    if not prior.clocks and len(settings_of([e.measurement for e in examples])) > 1:
+        raise FitError(
+            f"law '{prior.name}' names no clocks, and the measurements are of several settings",
+            "choose one, such as --where power_mode=NAME",
+        )
+    if blind := [name for name in prior.clocks if not all(name in e.clocks for e in examples)]:
+        raise FitError(
+            f"law '{prior.name}' is over {', '.join(blind)}, and not every measurement's telemetry tells it",
+            "measure where the board's sensors tell its clocks, or take a prior of one setting",
+        )
+
+
 @dataclass(frozen=True)
 class _Near:
     """Coefficients of a group with their standard errors, if known, and their scale beside the prior's."""
@@ -114,7 +130,9 @@ class _Near:
 def _transferred(examples: Sequence[Example], prior: Law, seed: int, errors: bool = False) -> Law:
     """The law from ``examples``, without scores; with standard errors, if asked."""
     case, machine, form = examples[0].measurement.case, machine_of(examples), prior.as_form
-    constants = {**prior.constants, **machine_constants(machine, case.threads)}
+    settings = settings_of([e.measurement for e in examples]) if prior.clocks else ()
+    clocks = {name: settings[0][name] for name in prior.clocks}
+    constants = {**prior.constants, **machine_constants(machine, case.threads), **clocks}
     tables = {t.group.name: t for t in tables_of(examples, form, constants)}
     if not tables:
         raise FitError(
@@ -154,6 +172,7 @@ def _transferred(examples: Sequence[Example], prior: Law, seed: int, errors: boo
         domain=_domain(examples, prior),
         family=prior.family,
         prior={"law": prior.name, "board": prior.board, "scale": common},
+        settings=settings,
     )
     return law
 
@@ -222,6 +241,7 @@ def _kinds(rule: Mapping[str, Any]) -> set[str]:
 def _domain(examples: Sequence[Example], prior: Law) -> dict[str, tuple[Any, ...]]:
     """What the prior has seen: the shape of the law is its, the measurements only scale it."""
     own = domain_of([(e.measurement.case.net, e.measurement.case.batch) for e in examples])
+    own |= ranges_of([e.measurement for e in examples], list(prior.clocks))
     found: dict[str, tuple[Any, ...]] = dict(own)
     for knob, seen in prior.domain.items():
         if knob == "padding":

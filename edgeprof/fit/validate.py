@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeprof.fit.clocks import clocks_in, setting_name
 from edgeprof.fit.examples import Example, spread_pct
 from edgeprof.fit.law import LEVEL, Law, group_ms, predict_many
 
@@ -15,7 +16,8 @@ from edgeprof.fit.law import LEVEL, Law, group_ms, predict_many
 @dataclass(frozen=True)
 class Row:
     """A network measured and predicted; ``floor_ms`` is the sum of its measured kernels, ``known_ms`` what would be
-    predicted if it were known which kernels ran; times in ms per run."""
+    predicted if it were known which kernels ran; times in ms per run. ``setting`` is the power mode and how clocks were
+    held."""
 
     net: str
     batch: int
@@ -26,6 +28,7 @@ class Row:
     noise_pct: float | None = None
     floor_ms: float | None = None
     known_ms: float | None = None
+    setting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,10 @@ def wilson(hits: int, total: int, z: float = 1.959964) -> Share:
 def judge(law: Law, examples: Sequence[Example], level: float = LEVEL, *, known: bool = True) -> list[Row]:
     """Measured against predicted. ``known`` False leaves out what would be predicted if it were known what ran."""
     nets = [(e.measurement.case.net, e.measurement.case.batch) for e in examples]
+    clocks = [clocks_in(law, e.measurement.case, e.clocks) for e in examples]
     rows = []
-    priced = _kernels_known(law, examples) if known else [None] * len(examples)
-    for e, p, kernels_ms in zip(examples, predict_many(law, nets, level), priced, strict=True):
+    priced = _kernels_known(law, examples, clocks) if known else [None] * len(examples)
+    for e, p, kernels_ms in zip(examples, predict_many(law, nets, level, clocks), priced, strict=True):
         m = e.measurement
         rows.append(
             Row(
@@ -112,12 +116,15 @@ def judge(law: Law, examples: Sequence[Example], level: float = LEVEL, *, known:
                 noise_pct=spread_pct(m.rounds_ms),
                 floor_ms=sum(k.ms for k in m.kernels) or None,
                 known_ms=None if kernels_ms is None else p.overhead_ms + kernels_ms,
+                setting=setting_name(*m.case.setting),
             )
         )
     return rows
 
 
-def _kernels_known(law: Law, examples: Sequence[Example]) -> list[float | None]:
+def _kernels_known(
+    law: Law, examples: Sequence[Example], clocks: Sequence[Mapping[str, float]]
+) -> list[float | None]:
     """The kernels that each example really ran, priced by ``law`` (ms); None where they are not known."""
     if law.scope != "kernel":
         return [None] * len(examples)
@@ -128,7 +135,7 @@ def _kernels_known(law: Law, examples: Sequence[Example]) -> list[float | None]:
         for kernel in e.kernels:
             group = form.group_of(kernel.kind)
             if group is not None and form.needs[group.name] <= e.dims(kernel).keys():
-                by_group.setdefault(group.name, []).append((i, e.dims(kernel)))
+                by_group.setdefault(group.name, []).append((i, {**e.dims(kernel), **clocks[i]}))
     for group_ in law.groups:
         rows = by_group.get(group_.name, [])
         if rows:

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeprof import __version__, advice
+from edgeprof.fit.clocks import told
 from edgeprof.fit.emit.javascript import javascript_code
 from edgeprof.fit.emit.recipe import recipe
 from edgeprof.fit.emit.source import about
@@ -258,7 +259,8 @@ def _control(law: Law, knob: Knob, key: str) -> str:
 
 def _warnings(law: Law) -> list[str]:
     """What to know of a law before it is trusted."""
-    return advice.summary(advice.ADVICE.keys() & law.warnings)
+    clocks = [f"Clocks are fixed: {told(law.clocks)}."] if law.clocks else []
+    return [*advice.summary(advice.ADVICE.keys() & law.warnings), *clocks]
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -84,6 +84,7 @@ def described(seen: Seen, total_mw: Total) -> dict[str, Any]:
         "gpu_mhz": reading.gpu_mhz,
         "gpu_load_pct": reading.gpu_load_pct,
         "cpu_mhz": reading.cpu_mhz,
+        "memory_mhz": reading.memory_mhz,
         "temperature_c": hottest_c(reading.temperature_c),
         "temperatures_c": dict(reading.temperature_c),
         "used_mib": reading.used_mib,

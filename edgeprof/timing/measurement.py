@@ -169,10 +169,20 @@ def measurement(
         unattributed_ms=unattributed,
         profiled_latency_ms=combine(profiled, estimator) if profiled else None,
         coverage=raw_ms / latency if kernels else None,
-        telemetry={**chosen.telemetry, **long},
+        telemetry={**chosen.telemetry, **_clocks(good), **long},
         environment=chosen.environment,
         warnings=warnings,
     )
+
+
+def _clocks(rounds: Sequence[Round]) -> dict[str, float]:
+    """The median over rounds of each clock (MHz) that telemetry tells."""
+    told: dict[str, list[float]] = {}
+    for measured in rounds:
+        for name, value in measured.telemetry.items():
+            if name.endswith("_mhz") and isinstance(value, int | float):
+                told.setdefault(name, []).append(float(value))
+    return {name: float(np.median(values)) for name, values in told.items()}
 
 
 def _kernels(

@@ -7,10 +7,14 @@ from edgeprof.backends.base import Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.backends.simulated import Fault, parse_simulated
 from edgeprof.errors import BackendError, EdgeprofError
-from edgeprof.fit.law import predict
+from edgeprof.fit.clocks import at_clocks
+from edgeprof.fit.law import predict, write_law
 from edgeprof.nets.spec import net_spec
-from edgeprof.sweeps.case import Case
+from edgeprof.sweep import open_target
+from edgeprof.sweeps.case import Case, Workload
 from edgeprof.timing.measurement import measurement
+
+from ..fit.over_clocks import truth
 
 LAW = "gtx960-theano"
 
@@ -45,7 +49,7 @@ def played(backend, one, rounds=3):
     ],
 )
 def test_its_argument_is_a_law_and_a_noise(text, law, noise):
-    assert parse_simulated(text) == (law, pytest.approx(noise), ())
+    assert parse_simulated(text) == (law, pytest.approx(noise), (), {})
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_its_argument_is_a_law_and_a_noise(text, law, noise):
     ],
 )
 def test_a_fault_has_a_rate_a_beginning_and_a_length(text, fault):
-    assert parse_simulated(f"a,fault={text},noise=1%") == ("a", 0.01, (fault,))
+    assert parse_simulated(f"a,fault={text},noise=1%") == ("a", 0.01, (fault,), {})
 
 
 def test_faults_may_be_several():
@@ -202,3 +206,41 @@ def test_it_says_what_it_is():
     assert backend.facts()["simulated"] is True
     backend.restart()
     backend.close()
+
+
+def test_clocks_are_played_back_and_tell_cases_apart(tmp_path):
+    path = tmp_path / "truth.json"
+    write_law(truth(), path)
+    found = {}
+    for core in (400, 1300):
+        with open_target("auto", f"simulated:{path},core_mhz={core}") as target:
+            work = Workload(net=net_spec(), batch=8)
+            one = target.case(work)
+            assert one.clocks == f"core_mhz={core},memory_mhz=2000"
+            found[core] = one, played(target.backend, one)
+            wanted = predict(at_clocks(truth(), {"core_mhz": float(core)}), one.net, 8).latency_ms
+            assert found[core][1].latency_ms == pytest.approx(wanted, abs=1e-5)
+            assert found[core][1].telemetry == {"gpu_mhz": core, "memory_mhz": 2000}
+    assert found[400][0].key() != found[1300][0].key()
+    assert found[400][0].backend == found[1300][0].backend
+
+
+def test_a_law_without_clocks_is_played_back_as_ever():
+    with open_target("auto", f"simulated:{LAW}") as target:
+        assert (target.clocks, target.backend.clocks) == (None, None)
+        assert played(target.backend, case(target.backend)).telemetry == {}
+    with pytest.raises(EdgeprofError, match="one setting"):
+        open_backend(f"simulated:{LAW},core_mhz=600")
+
+
+@pytest.mark.parametrize(
+    "text", ["core_mhz=", "core_mhz=0", "core_mhz=-3", "core_mhz=fast", "core_mhz=1e9", "V=3"]
+)
+def test_a_clock_is_a_number_of_mhz(text):
+    with pytest.raises(BackendError, match="no setting") as caught:
+        parse_simulated(f"a,{text}")
+    assert "core_mhz=600" in caught.value.hint
+    assert parse_simulated("a,core_mhz=624.75,memory_mhz=2133")[3] == {
+        "core_mhz": 624.75,
+        "memory_mhz": 2133.0,
+    }

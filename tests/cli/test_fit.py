@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from edgeprof.fit.law import write_law
+
+from ..fit.over_clocks import grid, truth
+
 SCORES = {
     "nets",
     "mape_pct",
@@ -196,3 +200,54 @@ def test_networks_and_transfer(
         "the form"
     )
     assert "not 151" in refused(*table, "jetson_tx2_ms", "--nets", "151")[0]
+
+
+FORM_TOML = """
+name = "mine"
+scope = "kernel"
+group = [
+  {name = "Conv", kinds = ["Conv"], terms = ["B*H*W*Kh*Kw*C*M", "Y", "1"]},
+  {name = "Gemm", kinds = ["Gemm"], terms = ["R*N*M", "N*M", "1"]},
+  {name = "other", kinds = ["*"], terms = ["Y"]},
+]
+"""
+SAMPLE = """
+[sample]
+nets = 8
+seed = 5
+conv = "1..2"
+fc = "0..1"
+depth = "4..32 log"
+neurons = "64..512 log"
+batch = [1, 8]
+"""
+
+
+def test_a_sweep_over_clocks_becomes_one_law(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], here: Path
+) -> None:
+    """From sweeps at several clocks to everything that takes a law or a database of them."""
+    write_law(truth(), here / "truth.json")
+    (here / "mine.toml").write_text(FORM_TOML)
+    (here / "some.toml").write_text(SAMPLE)
+    for clocks in grid((400, 1300)):
+        given = "".join(f",{name}={mhz:g}" for name, mhz in clocks.items())
+        played = ["--backend", f"simulated:truth.json,noise=1%{given}", "--rounds", "1"]
+        assert edgeprof_json("sweep", "./some.toml", "--db", "c.db", *played)["measured"] == 8
+    found = edgeprof_json("fit", "--db", "c.db", "--form", "./mine.toml", "--out", "law.json")
+    assert found["law"]["form"] == "mine+clocks"
+    assert [s["core_mhz"] for s in found["law"]["settings"]] == [1300, 1300, 400, 400]
+    assert found["cv"]["mape_pct"] < 5
+    one = ["--where", "clocks=core_mhz=400,memory_mhz=1000"]
+    assert edgeprof_json("fit", "--db", "c.db", "--form", "./mine.toml", *one)["law"]["form"] == "mine"
+    elsewhere = ["--backend", "simulated:truth.json,noise=1%,core_mhz=600,memory_mhz=1500"]
+    status, out, err = edgeprof("validate", "--law", "law.json", "--nets", "5", "--json", *elsewhere)
+    assert (status, err.count("the law is of clocks")) == (0, 0)
+    assert json.loads(out)["mape_pct"] < 3
+    compared = edgeprof_json("compare", "c.db", "law.json")
+    assert compared["cases"] == 32
+    assert edgeprof("report", "--db", "c.db", "--law", "law.json", "--out", "r.html")[0] == 0
+    for language in ("text", "latex", "c", "python", "javascript", "csv"):
+        assert "core_mhz" in edgeprof("show", "./law.json", "--emit", language)[1]
+    page = edgeprof("show", "./law.json", "--emit", "html")[1]
+    assert "Clocks are fixed: core 1300 MHz, memory 2000 MHz." in page

@@ -13,6 +13,8 @@ import pytest
 
 from edgeprof.fit.law import Law, law_json, read_law, write_law
 
+from ..fit.over_clocks import truth
+
 KEYS = {
     "net",
     "batch",
@@ -296,3 +298,53 @@ def test_public_models_get_an_answer_and_named_gaps(
     named = {gap["operator"] for gap in found["unfitted"]}
     assert named & gaps >= gaps - {"Add", "Sum"}
     assert "Conv" not in named
+
+
+# --- a law over clocks
+
+
+@pytest.fixture
+def clocked(here: Path) -> Path:
+    """A law over core and memory clock that has seen two power modes."""
+    settings = [
+        {"power_mode": "MAXN", "clocks": None, "core_mhz": 1300.0, "memory_mhz": 2000.0},
+        {"power_mode": "7W", "clocks": None, "core_mhz": 400.0, "memory_mhz": 1000.0},
+    ]
+    domain = {"depth": [4, 64], "core_mhz": [400, 1300], "memory_mhz": [1000, 2000]}
+    write_law(truth(name="clocked", settings=settings, domain=domain), here / "clocked.json")
+    return here / "clocked.json"
+
+
+def test_the_clocks_that_are_assumed_are_said(edgeprof: Callable[..., Any], clocked: Path) -> None:
+    _, out, err = edgeprof("predict", "--law", str(clocked), "--batch", "8")
+    assert "clocks assumed: core 1300 MHz, memory 2000 MHz, the highest setting seen: --core-mhz" in err
+    assert "core 1300 MHz" in out
+    _, out, err = edgeprof("predict", "--law", str(clocked), "--batch", "8", "--core-mhz", "600")
+    assert "assumed" not in err
+    assert "core 600 MHz, memory 2000 MHz" in " ".join(out.split())
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_clocks_and_power_modes(edgeprof_json: Callable[..., Any], clocked: Path) -> None:
+    asked = ["predict", "--law", str(clocked), "--conv", "2", "--neurons", "128", "--batch", "8"]
+    usual, slow = edgeprof_json(*asked), edgeprof_json(*asked, "--power-mode", "7W")
+    assert usual["clocks"] == {"core_mhz": 1300.0, "memory_mhz": 2000.0}
+    assert slow["clocks"] == {"core_mhz": 400.0, "memory_mhz": 1000.0}
+    assert slow == edgeprof_json(*asked, "--core-mhz", "400", "--memory-mhz", "1000")
+    assert slow["latency_ms"] > 1.5 * usual["latency_ms"]
+    fast = edgeprof_json(*asked, "--core-mhz", "2600")
+    assert (fast["in_domain"], fast["outside"]) == (
+        False,
+        [{"what": "core_mhz", "value": 2600.0, "seen": [400, 1300]}],
+    )
+
+
+def test_clocks_that_a_law_does_not_know(refused: Callable[..., tuple[str, str]], clocked: Path) -> None:
+    asked = ["predict", "--law", str(clocked), "--batch", "8"]
+    assert refused(*asked, "--cpu-mhz", "1500") == (
+        "law 'clocked' has no terms over the processor clock",
+        "it takes --core-mhz, --memory-mhz",
+    )
+    assert refused(*asked, "--power-mode", "15W")[1] == "it has 7W, MAXN"
+    plain = ["predict", "--law", "gtx960-theano", "--batch", "8"]
+    assert "one setting" in refused(*plain, "--core-mhz", "600")[0]

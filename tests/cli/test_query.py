@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from edgeprof.fit.law import write_law
+
+from ..fit.over_clocks import truth
+
 LAW = Path(__file__).parents[1] / "data" / "laws" / "cpu-kernels.json"
 NET_KEYS = {
     "law",
@@ -204,3 +208,21 @@ def test_the_document_has_no_infinity(edgeprof: Callable[..., Any]) -> None:
 def test_no_network_that_fits_is_no_success(edgeprof: Callable[..., Any]) -> None:
     _, out, _ = edgeprof("query", "--law", "gtx960-theano", "--max-memory", "0.001")
     assert out.startswith("✗ gtx960-theano: 0 of 1 networks fit")
+
+
+def test_a_law_over_clocks_is_asked_at_some(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], here: Path
+) -> None:
+    write_law(truth(name="clocked"), here / "clocked.json")
+    asked = ["query", "--law", "clocked.json", "--conv", "0..2", "--batch", "8", "--top", "2"]
+    slow, fast = edgeprof_json(*asked, "--core-mhz", "400"), edgeprof_json(*asked)
+    assert fast["clocks"] == {"clocked": {"core_mhz": 1300.0, "memory_mhz": 2000.0}}
+    assert slow["clocks"]["clocked"]["core_mhz"] == 400.0
+    assert slow["nets"][0]["latency_ms"] > 1.2 * fast["nets"][0]["latency_ms"]
+    net = {k: v for k, v in slow["nets"][0]["net"].items() if k in ("conv", "fc")}
+    knobs = [part for k, v in net.items() for part in (f"--{k}", str(v))]
+    at = ["--batch", "8", "--core-mhz", "400"]
+    one = edgeprof_json("predict", "--law", "clocked.json", *knobs, *at)
+    assert one["latency_ms"] == pytest.approx(slow["nets"][0]["latency_ms"], rel=1e-9)
+    _, _, err = edgeprof(*asked, "--law", "gtx960-theano", "--memory-mhz", "1000")
+    assert "law clocked at core 1300 MHz, memory 1000 MHz" in err

@@ -219,3 +219,15 @@ def test_kinds_of_kernels_round_by_round():
     assert found["Gemm"] == pytest.approx((0.098, 0.1))
     assert found["Softmax"] == pytest.approx((0.0, 0.001))
     assert kinds_ms([round_(1, 1.0)], "minimum") == {}
+
+
+def test_clocks_are_the_median_over_rounds():
+    told = [
+        {"gpu_mhz": 600.0, "gpu_load_pct": 90.0},
+        {"gpu_mhz": 640.0},
+        {"gpu_mhz": 1300.0, "power_mw": 1.0},
+        {},
+    ]
+    rounds = [round_(i + 1, 1.0 + i, telemetry=telemetry) for i, telemetry in enumerate(told)]
+    found = measurement(CASE, rounds, "minimum", 4, False).telemetry
+    assert found == {"gpu_mhz": 640.0, "gpu_load_pct": 90.0}

@@ -130,6 +130,7 @@ def mean(seen: Sequence[Seen]) -> Seen:
         gpu_mhz=_mean(r.gpu_mhz for r in readings),
         gpu_load_pct=_mean(r.gpu_load_pct for r in readings),
         cpu_mhz=_mean(r.cpu_mhz for r in readings),
+        memory_mhz=_mean(r.memory_mhz for r in readings),
         used_mib=_mean(r.used_mib for r in readings),
         swap_mib=_mean(r.swap_mib for r in readings),
         fan_pct=_mean(r.fan_pct for r in readings),

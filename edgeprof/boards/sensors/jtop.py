@@ -23,7 +23,17 @@ class Jtop:
 
     name = "jtop"
     gives = frozenset(
-        ("rails_mw", "gpu_mhz", "gpu_load_pct", "cpu_mhz", "temperature_c", "used_mib", "swap_mib", "fan_pct")
+        (
+            "rails_mw",
+            "gpu_mhz",
+            "gpu_load_pct",
+            "cpu_mhz",
+            "memory_mhz",
+            "temperature_c",
+            "used_mib",
+            "swap_mib",
+            "fan_pct",
+        )
     )
 
     def __init__(self, interval_s: float = 1.0) -> None:
@@ -71,11 +81,13 @@ def reading(client: Any) -> Reading:
     ]
     duties = [duty for fan in client.fan.values() for duty in fan.get("speed", ())]
     memory = client.memory
+    clock = memory.get("EMC", {}).get("cur", 0)  # kHz; 1 where the service does not know it
     return Reading(
         rails_mw=_rails(client.power),
         gpu_mhz=_mhz(gpu.get("freq", {}).get("cur")),
         gpu_load_pct=gpu.get("status", {}).get("load"),
         cpu_mhz=_mhz(max(clocks, default=None)),
+        memory_mhz=_mhz(clock) if clock > 1 else None,
         temperature_c={
             name: zone["temp"] for name, zone in client.temperature.items() if zone["temp"] > IDLE_C + 1
         },

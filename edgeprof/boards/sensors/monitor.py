@@ -23,7 +23,16 @@ class Monitor:
 
     name = "tegrastats"
     gives = frozenset(
-        ("rails_mw", "gpu_mhz", "gpu_load_pct", "cpu_mhz", "temperature_c", "used_mib", "swap_mib")
+        (
+            "rails_mw",
+            "gpu_mhz",
+            "gpu_load_pct",
+            "cpu_mhz",
+            "memory_mhz",
+            "temperature_c",
+            "used_mib",
+            "swap_mib",
+        )
     )
 
     def __init__(
@@ -90,6 +99,7 @@ def reading(line: Tegrastats) -> Reading:
         gpu_mhz=line.gpu_mhz,
         gpu_load_pct=line.gpu_load_pct,
         cpu_mhz=max(clocks, default=None),
+        memory_mhz=line.emc_mhz,
         temperature_c=line.temperature_c,
         used_mib=line.ram_mib,
         swap_mib=line.swap_mib,

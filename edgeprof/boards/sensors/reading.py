@@ -11,6 +11,7 @@ LABELS = {  # what people call the fields of a reading
     "gpu_mhz": "GPU clock",
     "gpu_load_pct": "GPU load",
     "cpu_mhz": "processor clock",
+    "memory_mhz": "memory clock",
     "temperature_c": "temperatures",
     "used_mib": "memory",
     "swap_mib": "swap",
@@ -44,6 +45,7 @@ class Reading:
     gpu_mhz: float | None = None
     gpu_load_pct: float | None = None
     cpu_mhz: float | None = None
+    memory_mhz: float | None = None
     temperature_c: Mapping[str, float] = field(default_factory=dict)
     used_mib: float | None = None
     swap_mib: float | None = None

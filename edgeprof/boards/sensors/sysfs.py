@@ -7,16 +7,23 @@ from pathlib import Path
 
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.fan import read_fan_pct
-from edgeprof.boards.sensors.files import text
+from edgeprof.boards.sensors.files import number, text
 from edgeprof.boards.sensors.host import FILES as HOST_FILES
 from edgeprof.boards.sensors.host import read_host
 from edgeprof.boards.sensors.overcurrent import read_overcurrent
 from edgeprof.boards.sensors.rails import read_rails
 from edgeprof.boards.sensors.reading import Reading
 
+# The clock of the memory, which root alone may read: Orin and Xavier, older releases, Thor (as jetson-stats reads it).
+MEMORY_CLOCK = (
+    "sys/kernel/debug/bpmp/debug/clk/emc/rate",
+    "sys/kernel/debug/clk/emc/clk_rate",
+    "sys/class/devfreq/bwmgr/cur_freq",
+)
 # Below a root, what is read: patterns, for those who copy it from elsewhere.
 FILES = (
     *HOST_FILES,
+    *MEMORY_CLOCK,
     "proc/meminfo",
     "etc/nv_tegra_release",
     *(
@@ -78,12 +85,14 @@ def read_sysfs(root: Path = Path("/")) -> Reading:
     gpu, host, events = read_gpu_clock(root), read_host(root), read_overcurrent(root)
     memory = _memory_kib(root)
     total, free = memory.get("MemTotal"), memory.get("MemAvailable")
+    clock = next((hertz for path in MEMORY_CLOCK if (hertz := number(root / path))), None)
     swap, left = memory.get("SwapTotal"), memory.get("SwapFree")
     return Reading(
         rails_mw={name: rail.mw for name, rail in read_rails(root).items()},
         gpu_mhz=gpu.mhz if gpu else None,
         gpu_load_pct=gpu.load_pct if gpu else None,
         cpu_mhz=max(host.mhz, default=None),
+        memory_mhz=None if clock is None else clock / 1e6,
         temperature_c=host.temperature_c,
         used_mib=None if total is None or free is None else (total - free) / 1024,
         swap_mib=None if swap is None or left is None else (swap - left) / 1024,

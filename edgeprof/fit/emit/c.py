@@ -48,9 +48,10 @@ typedef struct {
     int fc;
     const int *neurons;
     int batch;
+    $clocks
 } ${p}net;
 
-#define ${P}NET {28, 1, 10, 1, 0, 0, 0, 0, 2, 1, 1, 0, 1}
+#define ${P}NET {28, 1, 10, 1, 0, 0, 0, 0, 2, 1, 1, 0, 1$given}
 
 struct ${p}run { int before; double kernels, ms, bytes; };
 
@@ -95,6 +96,7 @@ static inline struct ${p}run ${p}walk(const ${p}net *net, double run_bytes)
     (void)run_bytes;
     (void)inputs;
     if (net->tile < 1 || net->channels < 1 || net->classes < 1 || batch < 1) return impossible;
+    $slow
     if (net->conv < 0 || net->fc < 0 || net->pool < 1 || net->pool_before < 1) return impossible;
     for (i = 0; i < net->fc; i++) {
         if (${p}layer(net->neurons, i, 1024) < 1) return impossible;
@@ -206,6 +208,7 @@ def c_header(law: Law) -> str:
         account="run.bytes += {bytes};",
         before="run.before",
         after="own.kind",
+        clock="net->{name}",
     )
     means = {n: f"{p}mean(net->{k}, net->{c}, {d})" for n, (k, c, d) in MEANS.items()}
     values = {"t": "net->tile", "C": "net->conv", "F": "net->fc", "B": "net->batch", **means}
@@ -228,6 +231,9 @@ def c_header(law: Law) -> str:
             "about": "\n * ".join(about(law)),
             "kernels": filled(KERNELS, {**names, "kinds": "\n".join(kinds)}) if own.steps else "",
             "functions": "\n".join(_function(f, p) for f in functions(own, language)),
+            "clocks": f"double {', '.join(law.clocks)}; /* MHz */" if law.clocks else "",
+            "given": "".join(f", {mhz!r}" for mhz in law.clocks.values()),
+            "slow": "\n".join(f"if (!(net->{name} > 0.0)) return impossible;" for name in law.clocks),
             "input": words[INPUT] if own.steps else "0",
             "own": f"struct {p}kernel own;\ndouble width;" if own.steps else "",
             "again": f"run = {p}walk(net, run.bytes);" if own.whole else "",

@@ -37,6 +37,7 @@ TEMPLATE = """\
 function latency_ms({
     batch, tile = 28, channels = 1, classes = 10, conv, depth = 20, kernel = 5, stride = 1, padding = "valid",
     pool = 2, pool_before = 1, fc, neurons = 1024,
+    $clocks
 }) {
     const layers = (count, knobs) => {
         const given = knobs.filter(Array.isArray);
@@ -54,6 +55,7 @@ function latency_ms({
     const [hidden] = layers(fc, [neurons]);
     const counts = [batch, tile, channels, classes, pool, pool_before, ...depths, ...kernels, ...strides, ...hidden];
     if (!counts.every((count) => count >= 1)) return NaN;
+    $slow
 
     $functions
 
@@ -158,6 +160,10 @@ def javascript_code(law: Law) -> str:
             "about": "\n// ".join(about(law)),
             "functions": (f"{TAKE}\n{code}" if own.steps else code).rstrip(),
             "input": json.dumps(INPUT),
+            "clocks": "".join(f"{name} = {mhz!r}, " for name, mhz in law.clocks.items()).rstrip(),
+            "slow": f"if (![{', '.join(law.clocks)}].every((mhz) => mhz > 0)) return NaN;"
+            if law.clocks
+            else "",
             "own": ", own" if own.steps else "",
             "again": "run = walk(run.bytes);" if own.whole else "",
             "fixed": prices(own, values, language),

@@ -9,7 +9,7 @@ import sympy as sp
 
 from edgeprof.fit.emit.names import clean
 from edgeprof.fit.emit.source import about
-from edgeprof.fit.emit.text import KERNEL_WORDS, NET_WORDS, opaque, used_names, with_error
+from edgeprof.fit.emit.text import CLOCK_WORDS, KERNEL_WORDS, NET_WORDS, opaque, used_names, with_error
 from edgeprof.fit.expressions import Expression
 from edgeprof.fit.forms import CONSTANTS
 from edgeprof.fit.law import Law, Term
@@ -44,6 +44,7 @@ def latex_text(law: Law) -> str:
     if defined:
         lines += _aligned(defined)
     words = KERNEL_WORDS if law.scope == "kernel" else NET_WORDS
+    words = {**words, **{name: f"{text} (MHz)" for name, text in CLOCK_WORDS.items()}}
     told = [f"${names[n]}$ {escaped(text)}" for n, text in words.items() if n in used]
     lines += [f"with {'; '.join(told)}."] if told else []
     lines += [escaped(f"Opaque: {' '.join(opaque(law)).replace('opaque', '')}.")] if law.hybrids else []

@@ -42,6 +42,7 @@ def latency_ms(
     pool_before=1,
     fc=None,
     neurons=1024,
+    $clocks
 ):
     """Milliseconds of one run, that is of ``batch`` tiles.
 
@@ -53,8 +54,9 @@ def latency_ms(
     fc, neurons = _layers(fc, neurons)
     if min(tile, channels, classes, batch, pool, pool_before, *depth, *kernel, *stride, *neurons) < 1:
         raise ValueError("sizes and counts are at least 1")
+    $slow
     padding = [{"valid": 0, "same": -1}.get(pixels, pixels) for pixels in padding]
-    net = (batch, tile, channels, classes, depth, kernel, stride, padding, pool, pool_before, neurons)
+    net = (batch, tile, channels, classes, depth, kernel, stride, padding, pool, pool_before, neurons$given)
     kernels, ms, run_bytes = _walk(net, 0)
     $again
     ms += $fixed
@@ -97,7 +99,7 @@ def _checked(term):
 $functions
 def _walk(net, run_bytes):
     """Kernels, their ms, and the bytes that the run touches; ``run_bytes`` is what an earlier walk found of those."""
-    batch, size, inputs, classes, depths, kernels, strides, paddings, last_pool, pool_before, hidden = net
+    batch, size, inputs, classes, depths, kernels, strides, paddings, last_pool, pool_before, hidden$given = net
     run = ($input, 0, 0.0)
     touched = 0
     for i, (depth, kernel, stride, padding) in enumerate(zip(depths, kernels, strides, paddings)):
@@ -175,6 +177,11 @@ def python_module(law: Law) -> str:
             "rest": filled(ROWS, {**geometry(language), **steps, **branches}).rstrip() if own.steps else "",
             "about": "\n# ".join(about(law)),
             "functions": f"{TAKE}\n\n{code}\n" if own.steps else f"{code}\n",
+            "clocks": "\n".join(f"{name}={mhz!r}," for name, mhz in law.clocks.items()),
+            "given": "".join(f", {name}" for name in law.clocks),
+            "slow": f'if not min({", ".join(law.clocks)}, 1) > 0:\n{TAB}raise ValueError("clocks are above 0 MHz")'
+            if law.clocks
+            else "",
             "input": ascii(INPUT),
             "again": "kernels, ms, _ = _walk(net, run_bytes)" if own.whole else "",
             "fixed": prices(own, values, language),

@@ -32,7 +32,7 @@ from edgeprof.fit.emit.decisions import (
 from edgeprof.fit.emit.names import identifiers, slugs
 from edgeprof.fit.emit.walk import IMAGES, ROWS, WALK, Step, axes, image, inputs, size, vector, width
 from edgeprof.fit.expressions import Expression
-from edgeprof.fit.forms import CONSTANTS, KERNEL_VARIABLES, NET_VARIABLES
+from edgeprof.fit.forms import CLOCKS, CONSTANTS, KERNEL_VARIABLES, NET_VARIABLES
 from edgeprof.fit.functions import BoundedSum, Ceil, Floor, Root, Where
 from edgeprof.fit.law import Law, Term
 from edgeprof.fit.rules import FEATURES, MERGED, NOTHING, KernelRules, Mix, Rule
@@ -44,9 +44,9 @@ COLD = sp.Min(  # edgeprof.fit.features.columns
 
 @dataclass(frozen=True)
 class Price:
-    """Milliseconds as a sum of coefficient × term. ``arguments`` are the variables it needs, ``definitions`` (constants
-    among them) are worked out before its terms, in order. A term that is ``checked`` may turn out negative, where the
-    law has nothing to say."""
+    """Milliseconds as a sum of coefficient × term. ``arguments`` are the variables it needs, clocks among them;
+    ``definitions`` (and constants) are worked out before its terms, in order. A term that is ``checked`` may turn out
+    negative, where the law has nothing to say."""
 
     name: str
     title: str
@@ -145,7 +145,7 @@ def recipe(law: Law) -> Recipe:
             group = form.group_of(kind)
             price = prices[group.name] if group is not None else None
             if price is not None and price.terms and weight > 0:
-                name = price.name if set(price.arguments) <= set(dims) else NO_PRICE
+                name = price.name if set(price.arguments) <= {*dims, *CLOCKS} else NO_PRICE
                 weights[name] = weights.get(name, 0.0) + weight
         return tuple(weights.items())
 

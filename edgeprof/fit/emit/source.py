@@ -17,6 +17,7 @@ from edgeprof.fit.emit.printers import Named
 from edgeprof.fit.emit.recipe import Price, Recipe
 from edgeprof.fit.emit.text import valid_for
 from edgeprof.fit.emit.walk import IMAGES, LEFT, OUT, PADS, POSSIBLE, ROWS, WALK, WIDTH, axes
+from edgeprof.fit.forms import CLOCKS
 from edgeprof.fit.law import Law
 
 TAB = "    "
@@ -46,6 +47,7 @@ class Dialect:
     account: str  # {bytes}: the bytes that it touches
     before: str
     after: str
+    clock: str = "{name}"  # how the walk writes a clock
 
     def name(self, tree: Any) -> str:
         """An expression, a relation or a word."""
@@ -162,8 +164,12 @@ def visits(recipe: Recipe, language: Dialect) -> dict[str, str]:
 
 
 def _filled(arguments: Iterable[str], dims: Mapping[str, Any], language: Dialect) -> list[str]:
-    known = {BEFORE: language.before, AFTER: language.after}
+    known = {BEFORE: language.before, AFTER: language.after, **_clocks(language)}
     return [known.get(n) or language.name(dims[n]) for n in arguments]
+
+
+def _clocks(language: Dialect) -> dict[str, str]:
+    return {name: language.clock.format(name=name) for name in CLOCKS}
 
 
 def prices(recipe: Recipe, values: Mapping[str, str], language: Dialect) -> str:
@@ -171,6 +177,7 @@ def prices(recipe: Recipe, values: Mapping[str, str], language: Dialect) -> str:
 
     :param values: how the walk's end writes a network's own variables.
     """
+    values = {**values, **_clocks(language)}
     once = (*(() if recipe.steps else recipe.groups), recipe.overhead)
     total = " + ".join(_call(p.name, (values[n] for n in p.arguments), language) for p in once)
     return f"{values['B']}*({total})" if recipe.law.unit == "tile" else total

@@ -30,9 +30,9 @@ from edgeprof.fit.emit.names import clean
 from edgeprof.fit.emit.printers import Spreadsheet
 from edgeprof.fit.emit.recipe import Price, Recipe, recipe
 from edgeprof.fit.emit.source import about
-from edgeprof.fit.emit.text import KERNEL_WORDS, NET_WORDS
+from edgeprof.fit.emit.text import CLOCK_WORDS, KERNEL_WORDS, NET_WORDS
 from edgeprof.fit.emit.walk import LEFT, OUT, POSSIBLE, SAME_PADS, WIDTH, Step, axes
-from edgeprof.fit.forms import CONSTANTS, KERNEL_VARIABLES
+from edgeprof.fit.forms import CLOCKS, CONSTANTS, KERNEL_VARIABLES
 from edgeprof.fit.law import Law
 
 MOST_LAYERS = 5  # where the domain does not tell
@@ -138,6 +138,7 @@ def _networks(own: Recipe, sheet: Sheet) -> None:
             knob = NET_KNOBS[name]
             usual = {**LAYERS, **{k: v for k, (v, _) in KNOBS.items()}}[knob]
             cells[name] = place(sheet.add(f"{words} {name}", _within(law, knob, usual), knob), 1, True)
+    cells |= _clocks(law, sheet)
     latency = _results(sheet, cells["B"])
     sheet.add("")
     sheet.add("name", "value")
@@ -150,6 +151,14 @@ def _networks(own: Recipe, sheet: Sheet) -> None:
     rows = [sheet.add(p.title, Formula(_summed(p, cells))) for p in prices]
     total = f"SUM({place(rows[0], 1)}:{place(rows[-1], 1)})"
     sheet.set(latency, 1, Formula(f"{total}*{cells['B']}" if law.unit == "tile" else total))
+
+
+def _clocks(law: Law, sheet: Sheet) -> dict[str, str]:
+    """A cell to edit for each clock of a law."""
+    return {
+        name: place(sheet.add(name, mhz, f"MHz, {CLOCK_WORDS[name]}"), 1, True)
+        for name, mhz in law.clocks.items()
+    }
 
 
 def _within(law: Law, knob: str, usual: Any) -> Any:
@@ -198,7 +207,7 @@ class _Kernels:
         self.own, self.sheet, self.law = own, sheet, own.law
         self.most = {k: int(own.law.domain.get(k, (0, MOST_LAYERS))[-1]) for k in ("conv", "fc")}
         decisions = [*(s.decision for s in own.steps.values()), *own.between.values()]
-        dims = {n for d in decisions for n in own.arguments(d)} - {BEFORE, AFTER}
+        dims = {n for d in decisions for n in own.arguments(d)} - {BEFORE, AFTER, *CLOCKS}
         self.definitions = {n: t for p in own.groups for n, t in p.definitions if n not in CONSTANTS}
         self.heads = {
             "operator": "operator",
@@ -228,6 +237,7 @@ class _Kernels:
         for knob, (usual, unit) in KNOBS.items():
             row = sheet.add(knob, _within(law, knob, usual), unit)
             self.cells[knob] = place(row, 1, True)
+        self.cells |= _clocks(law, sheet)
         latency = _results(sheet, self.cells["batch"])
         kernels = sheet.add("kernels", "", "in a run")
         touched = sheet.add("weights and results", "", "bytes per run")
@@ -287,7 +297,7 @@ class _Kernels:
             )
             n = self.cells[count]
             cells[name] = f'IF({n}>0,SUMIF({layers},"<="&{n},{values})/{n},0)'
-        return {**cells, **{n: c for n, c in self.cells.items() if n in CONSTANTS}}
+        return {**cells, **{n: c for n, c in self.cells.items() if n in (*CONSTANTS, *CLOCKS)}}
 
     def _walk(self) -> None:
         """A row per operator, in the order of a network's graph."""

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from textwrap import wrap
 
+from edgeprof.fit.clocks import setting_name, told
 from edgeprof.fit.expressions import as_text, parse
-from edgeprof.fit.forms import CONSTANTS, NET_VARIABLES
+from edgeprof.fit.forms import CLOCKS, CONSTANTS, NET_VARIABLES
 from edgeprof.fit.law import Law, LawGroup, Term
 from edgeprof.fit.select import Selection
 from edgeprof.fit.validate import Scores
@@ -43,6 +44,11 @@ NET_WORDS = {
     "K": "kernel",
     "B": "batch",
 }
+CLOCK_WORDS = {
+    "core_mhz": "clock of what computes",
+    "memory_mhz": "clock of its memory",
+    "cpu_mhz": "clock of the processor that launches kernels",
+}
 SMALL_SHARE = 0.02  # groups below this part of the time share one line
 
 
@@ -54,6 +60,8 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
     elif isinstance(mape := law.scores.get("mape_pct"), int | float):
         lines += _hanging("  held out   ", f"MAPE {mape:.1f} %, {law.scores.get('how', '')}")
     lines += [*_hanging("  valid for  ", valid_for(law))]
+    for head, line in zip(["  settings   ", *[" " * 13] * len(law.settings)], settings(law), strict=False):
+        lines += _hanging(head, line)
     for head, step in zip(["  steps      ", *[" " * 13] * len(law.steps)], steps(law), strict=False):
         lines += _hanging(head, step)
     if (rules := _own_rules(law)) and not law.table:
@@ -136,9 +144,10 @@ def used_names(law: Law) -> set[str]:
     }
     for name, expression in reversed(list(law.as_form.definitions.items())):
         used |= expression.names if name in used else set()
-    return used | {
-        "k" for t, e in zip(law.overhead, law.parsed, strict=True) if t.coefficient > 0 and "k" in e.names
-    }
+    beside = {"k", *CLOCKS}
+    return used.union(
+        *(e.names & beside for t, e in zip(law.overhead, law.parsed, strict=True) if t.coefficient > 0)
+    )
 
 
 def legend(law: Law) -> list[str]:
@@ -146,7 +155,7 @@ def legend(law: Law) -> list[str]:
     used = used_names(law)
     parts = [f"{n} = {as_text(e)}" for n, e in law.as_form.definitions.items() if n in used]
     words = KERNEL_WORDS if law.scope == "kernel" else NET_WORDS
-    parts += [f"{name} {text}" for name, text in words.items() if name in used]
+    parts += [f"{name} {text}" for name, text in (words | CLOCK_WORDS).items() if name in used]
     parts += [
         f"{name} = {law.constants[name]:.10g}" for name in CONSTANTS if name in used and name in law.constants
     ]
@@ -215,6 +224,8 @@ def _shares(law: Law) -> bool:
 def _term(term: Term, allowed: Sequence[str]) -> str:
     text = as_text(parse(term.text, allowed))
     value = with_error(term.coefficient, term.standard_error)
+    if text.startswith("1/"):
+        return f"{value}{text[1:]}"
     return value if text == "1" else f"{value}·{_bracketed(text)}"
 
 
@@ -304,6 +315,20 @@ def valid_for(law: Law) -> str:
         else:
             parts.append(f"{knob} {seen[0]}–{seen[1]}")
     return ", ".join(parts)
+
+
+def settings(law: Law) -> list[str]:
+    """The settings of a law over clocks, each with its error on networks held out, and what the law predicts for."""
+    found = []
+    for setting in law.settings:
+        clocks = {name: float(setting[name]) for name in law.clocks if name in setting}
+        name = setting_name(setting.get("power_mode"), setting.get("clocks"))
+        off, bias = setting.get("mape_pct"), setting.get("bias_pct")
+        score = "" if off is None or bias is None else f": MAPE {off:.1f} %, bias {bias:+.1f} %"
+        if (left_out := setting.get("left_out_mape_pct")) is not None:
+            score += f"; never seen {left_out:.1f} %"
+        found.append(f"{f'{name}, ' if name and '=' not in name else ''}{told(clocks)}{score}")
+    return [*found, f"predicted at {told(law.clocks)} unless others are asked for"] if found else []
 
 
 def steps(law: Law) -> list[str]:

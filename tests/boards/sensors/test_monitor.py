@@ -93,3 +93,8 @@ def test_programs_are_found_below_the_root(emulated, tmp_path):
     assert find_program("nvpmodel", root) is None or "sbin" in find_program("nvpmodel", root)
     assert find_program("sh", root) is None
     assert find_program("sh") is not None
+
+
+def test_the_memory_s_clock_is_told_to_root_alone():
+    assert reading(parse("RAM 1/2MB (lfb 1x4MB) EMC_FREQ 0%@2133 GR3D_FREQ 5%")).memory_mhz == 2133
+    assert reading(parse("RAM 1/2MB (lfb 1x4MB) GR3D_FREQ 5%")).memory_mhz is None

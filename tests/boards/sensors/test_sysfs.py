@@ -23,6 +23,22 @@ def test_an_emulated_board(name, emulated):
     assert (found.fan_pct is None) == (model.fan is None)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sys/kernel/debug/bpmp/debug/clk/emc/rate",
+        "sys/kernel/debug/clk/emc/clk_rate",
+        "sys/class/devfreq/bwmgr/cur_freq",
+    ],
+)
+def test_the_memory_s_clock(path, emulated):
+    root = emulated("orin-nano")
+    assert read_sysfs(root).memory_mhz is None
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_text("2133000000\n")
+    assert read_sysfs(root).memory_mhz == 2133
+
+
 def test_nothing_there(tmp_path):
     assert read_sysfs(tmp_path).known() == frozenset()
 

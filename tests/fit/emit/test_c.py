@@ -11,14 +11,38 @@ from pathlib import Path
 import pytest
 
 from edgeprof.fit.emit.c import c_header
-from edgeprof.fit.law import Law
-from edgeprof.nets.spec import NetSpec
+from edgeprof.fit.law import Law, predict
+from edgeprof.nets.spec import NetSpec, net_spec
 
+from ..over_clocks import drawn, of_networks, truth
 from .conftest import Case, cases_of, law_of, refused_law
 
 CC = shutil.which("cc")
 needs_cc = pytest.mark.skipif(CC is None, reason="there is no C compiler (cc)")
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
+CLOCKED = """
+#include <stdio.h>
+#include "law.h"
+int main(void)
+{
+    int depth[64], kernel[64], stride[64], padding[64], neurons[64], i;
+    NAME_net net = DEFAULT;
+    printf("%g %g %g\\n", net.core_mhz, net.memory_mhz, NAME_ms(&net));
+    net.core_mhz = 0.0;
+    printf("%g %g %g\\n", NAME_ms(&net), NAME_ms(&net), NAME_ms(&net));
+    while (scanf("%lf %lf", &net.core_mhz, &net.memory_mhz) == 2) {
+        if (scanf("%d %d %d %d %d %d %d %d", &net.tile, &net.channels, &net.classes, &net.conv, &net.pool,
+                  &net.pool_before, &net.fc, &net.batch) != 8) return 1;
+        for (i = 0; i < net.conv; i++)
+            if (scanf("%d %d %d %d", depth + i, kernel + i, stride + i, padding + i) != 4) return 1;
+        for (i = 0; i < net.fc; i++)
+            if (scanf("%d", neurons + i) != 1) return 1;
+        net.depth = depth; net.kernel = kernel; net.stride = stride; net.padding = padding; net.neurons = neurons;
+        printf("%.17g %.17g %.17g\\n", NAME_ms(&net), NAME_ms_per_tile(&net), NAME_tiles_per_ms(&net));
+    }
+    return 0;
+}
+"""
 MAIN = """
 #include <stdio.h>
 #include "law.h"
@@ -137,3 +161,18 @@ def test_two_laws_in_one_program(tmp_path: Path) -> None:
 
 def test_it_needs_math_alone(named: str) -> None:
     assert re.findall(r"^ *# *include.*", c_header(law_of(named)), re.MULTILINE) == ["#include <math.h>"]
+
+
+@needs_cc
+@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+def test_clocks_are_inputs(law: Law, tmp_path: Path) -> None:
+    cases = drawn(law, 100)
+    main = CLOCKED.replace('scanf("%lf %lf", &net.core_mhz, &net.memory_mhz) == 2', "SCAN")
+    scanned = ", ".join(f"&net.{name}" for name in law.clocks)
+    main = main.replace("SCAN", f'scanf("{"%lf " * len(law.clocks)}", {scanned}) == {len(law.clocks)}')
+    lines = [" ".join(map(repr, mhz.values())) + " " + line(net, batch) for net, batch, mhz, _ in cases]
+    default, none, *found = run(compiled(law, tmp_path, main), lines)
+    usual = predict(law, net_spec(), 1).latency_ms
+    assert default == [law.clocks["core_mhz"], law.clocks["memory_mhz"], pytest.approx(usual, rel=1e-5)]
+    assert all(math.isnan(ms) for ms in none)
+    assert [ms for ms, *_ in found] == [pytest.approx(ms, rel=1e-9) for *_, ms in cases]

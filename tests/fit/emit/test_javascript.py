@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from edgeprof.fit.emit.javascript import javascript_code
-from edgeprof.fit.law import Law
+from edgeprof.fit.law import Law, predict
+from edgeprof.nets.spec import net_spec
 
+from ..over_clocks import drawn, of_networks, truth
 from .conftest import cases_of, law_of, refused_law
 
 NODE = shutil.which("node")
@@ -74,3 +76,14 @@ def test_one_value_stands_for_every_layer(tmp_path: Path) -> None:
     ]
     one, other = run(law_of("kernel"), nets, tmp_path)
     assert one == other
+
+
+@needs_node
+@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+def test_clocks_are_inputs(law: Law, tmp_path: Path) -> None:
+    cases = drawn(law, 100)
+    nets = [{**net.model_dump(), **mhz, "batch": batch} for net, batch, mhz, _ in cases]
+    *found, usual, none = run(law, [*nets, {"conv": 2, "batch": 8}, {"batch": 8, "core_mhz": 0}], tmp_path)
+    assert [ms for ms, *_ in found] == [pytest.approx(ms, rel=1e-9) for *_, ms in cases]
+    assert usual[0] == pytest.approx(predict(law, net_spec(conv=2), 8).latency_ms, rel=1e-9)
+    assert none[0] is None

@@ -10,6 +10,7 @@ import pytest
 from edgeprof.fit.emit.latex import escaped, latex_text
 from edgeprof.fit.law import law_json, parse_law
 
+from ..over_clocks import truth
 from .conftest import TREES, law_of
 
 
@@ -64,3 +65,10 @@ def test_what_cannot_be_read_is_told() -> None:
 )
 def test_text_of_a_stranger_is_text(text: str, wanted: str) -> None:
     assert escaped(text) == wanted
+
+
+def test_clocks_are_variables() -> None:
+    text = latex_text(truth())
+    assert r"\frac{Y}{\mathrm{memory\_mhz}}" in text
+    assert r"clock of what computes (MHz)" in text
+    assert "1300" not in text.partition(r"\begin")[2]

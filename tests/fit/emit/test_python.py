@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from edgeprof.fit.emit.python import python_module
+from edgeprof.fit.law import Law, predict
+from edgeprof.nets.spec import net_spec
 
+from ..over_clocks import drawn, of_networks, truth
 from .conftest import cases_of, law_of, refused_law
 
 
@@ -82,3 +85,13 @@ def test_it_needs_nothing_but_python(tmp_path: Path, named: str) -> None:
     )
     assert done.stderr == ""
     assert float(done.stdout) > 0
+
+
+@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+def test_clocks_are_inputs(law: Law) -> None:
+    latency_ms = load(python_module(law))["latency_ms"]
+    for net, batch, mhz, ms in drawn(law, 100):
+        assert latency_ms(batch, **net.model_dump(), **mhz) == pytest.approx(ms, rel=1e-9)
+    assert latency_ms(8, conv=2) == pytest.approx(predict(law, net_spec(conv=2), 8).latency_ms, rel=1e-9)
+    with pytest.raises(ValueError, match="above 0 MHz"):
+        latency_ms(8, core_mhz=0)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from edgeprof.fit.emit.spreadsheet import csv_sheet, place
-from edgeprof.fit.law import law_json, parse_law
+from edgeprof.fit.law import Law, law_json, parse_law, predict
 from edgeprof.nets.spec import NetSpec, net_spec
 
+from ..over_clocks import drawn, of_networks, truth
 from .conftest import cases_of, law_of, refused_law
 
 excelformula = pytest.importorskip("pycel.excelformula", reason="there is no pycel")
@@ -57,9 +58,9 @@ class Book:
             tuple(self.value(cell) for cell in row) for row in excelutil.AddressRange(str(name)).rows
         )
 
-    def latency(self, net: NetSpec, batch: int) -> Any:
+    def latency(self, net: NetSpec, batch: int, clocks: dict[str, float] | None = None) -> Any:
         """What the sheet says when these knobs are typed in."""
-        knobs = {**net.model_dump(), "batch": batch}
+        knobs = {**net.model_dump(), "batch": batch, **(clocks or {})}
         self.values = {}
         if "layer" not in self.labels:
             for row, knob in ((r, row[2]) for r, row in enumerate(self.rows, 1) if len(row) > 2):
@@ -67,6 +68,7 @@ class Book:
                     value = knobs[knob]
                     mean = sum(value) / max(len(value), 1) if isinstance(value, tuple) else value
                     self.values[place(row, 1)] = mean
+            self.values |= {place(self.labels[name], 1): mhz for name, mhz in (clocks or {}).items()}
             return self.value(place(self.labels["latency"], 1))
         for knob, value in knobs.items():
             if isinstance(value, tuple):
@@ -144,3 +146,12 @@ def test_names_of_cells() -> None:
         "AAA7",
     ]
     assert place(7, 2, True) == "$C$7"
+
+
+@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+def test_clocks_are_cells_to_edit(law: Law) -> None:
+    book = Book(csv_sheet(law))
+    for net, batch, mhz, ms in drawn(law, 40):
+        assert book.latency(net, batch, mhz) == pytest.approx(ms, rel=1e-9)
+    net = net_spec(conv=2)
+    assert book.latency(net, 8) == pytest.approx(predict(law, net, 8).latency_ms, rel=1e-9)

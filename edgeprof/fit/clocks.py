@@ -1,0 +1,240 @@
+"""Clocks: what was measured of them, and laws over several settings of a board: a + b/f_core + c/f_memory.
+
+A setting is a power mode and how its clocks are held, as the cases of a sweep say. Where the settings of one board have
+different clocks and every case's telemetry tells them, one law is of them all: each term of a form competes with
+itself over each clock, and the fit keeps what the data ask for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprof.errors import SpecError
+from edgeprof.fit.forms import CLOCKS, Form
+from edgeprof.fit.roofline import Roofline
+from edgeprof.sweeps.case import Case
+from edgeprof.timing.measurement import Measurement
+
+if TYPE_CHECKING:
+    from edgeprof.fit.law import Law
+
+CORE, MEMORY, CPU = CLOCKS
+WORDS: Mapping[str, str] = {CORE: "core", MEMORY: "memory", CPU: "processor"}
+ON_GPU = {CORE: ("gpu_mhz",), MEMORY: ("memory_mhz", "gpu_memory_mhz"), CPU: ("cpu_mhz",)}
+ON_CPU = {CORE: ("cpu_mhz",), MEMORY: ("memory_mhz",)}
+APART = (
+    0.02  # of a clock's period that the others do not explain, or the data cannot tell its terms from theirs
+)
+NEAR = 0.05  # clocks no farther from a setting than this are that setting's
+SUFFIX = "+clocks"
+
+Setting = Mapping[str, Any]  # power_mode, clocks, the names of CLOCKS with MHz, networks
+
+
+def names_in(machine: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    """By clock the names that telemetry may give it: the core is the GPU where that is what was measured, else the
+    processor."""
+    return ON_GPU if machine.get("gpu_sms") else ON_CPU
+
+
+def clocks_of(measured: Measurement) -> dict[str, float]:
+    """The clocks (MHz) that a measurement's telemetry tells."""
+    machine = measured.environment.get("machine")
+    found = {}
+    for clock, names in names_in(machine if isinstance(machine, Mapping) else {}).items():
+        values = (measured.telemetry.get(name) for name in names)
+        good = [v for v in values if isinstance(v, int | float) and 0 < v < math.inf]
+        if good:
+            found[clock] = float(good[0])
+    return found
+
+
+def settings_of(measurements: Sequence[Measurement]) -> tuple[dict[str, Any], ...]:
+    """The settings of these measurements, the highest clocks first: each with the median of every clock that all
+    measurements tell, and its number of networks."""
+    told = [clocks_of(m) for m in measurements]
+    names = [name for name in CLOCKS if told and all(name in one for one in told)]
+    rows: dict[tuple[str | None, str | None], list[int]] = {}
+    for i, m in enumerate(measurements):
+        rows.setdefault(m.case.setting, []).append(i)
+    found = [
+        {
+            "power_mode": mode,
+            "clocks": held,
+            **{name: float(np.median([told[i][name] for i in own])) for name in names},
+            "networks": len({measurements[i].case.net for i in own}),
+        }
+        for (mode, held), own in rows.items()
+    ]
+    return tuple(sorted(found, key=lambda s: [-s[name] for name in names]))
+
+
+def setting_name(power_mode: str | None, clocks: str | None) -> str | None:
+    """What people call a setting; None where neither is known."""
+    held = f"clocks {clocks}" if clocks else ""
+    return " ".join(part for part in (power_mode, held) if part) or None
+
+
+def told_apart(settings: Sequence[Setting]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The clocks whose terms these settings can tell from each other and from terms without a clock; and those that
+    vary, but together with these."""
+    basis, kept, tied = [np.ones(len(settings))], [], []
+    for name in CLOCKS:
+        if not all(name in setting for setting in settings):
+            continue
+        mhz = np.array([setting[name] for setting in settings])
+        period = mhz.min() / mhz
+        if np.ptp(period) < APART:
+            continue
+        known = np.stack(basis, axis=1)
+        rest = period - known @ np.linalg.lstsq(known, period, rcond=None)[0]
+        if np.ptp(rest) < APART:
+            tied.append(name)
+        else:
+            basis.append(period)
+            kept.append(name)
+    return tuple(kept), tuple(tied)
+
+
+def over_clocks(form: Form, settings: Sequence[Setting]) -> Form:
+    """``form`` with every term also over the clocks that several settings tell apart: kernels over the core's and the
+    memory's, the overhead over that of the processor which launches them. A form that names clocks stays as it is."""
+    names, _ = told_apart(settings)
+    if form.clocks or not names:
+        return form
+    own = [name for name in names if name != CPU]
+    host = [CPU] if CPU in names else [name for name in names if name == CORE]
+    groups = tuple(g.model_copy(update={"terms": _over(g.terms, own)}) for g in form.group)
+    data = form.model_dump() | {
+        "name": f"{form.name}{SUFFIX}",
+        "terms": "needed",
+        "group": tuple(g.model_dump() for g in groups),
+        "overhead": _over(form.overhead, host),
+    }
+    return Form(**data)
+
+
+def _over(terms: Sequence[str], clocks: Sequence[str]) -> tuple[str, ...]:
+    plain = {"1": "1"}
+    return tuple(
+        text for term in terms for text in (term, *(f"{plain.get(term, f'({term})')}/{c}" for c in clocks))
+    )
+
+
+def ranges_of(measurements: Sequence[Measurement], clocks: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """A law's domain over ``clocks``: whole MHz, and how the first stands to each of the others."""
+    told = [clocks_of(m) for m in measurements]
+    found: dict[str, tuple[float, float]] = {}
+    for name in clocks:
+        values = [one[name] for one in told]
+        found[name] = math.floor(min(values)), math.ceil(max(values))
+    for name in clocks[1:]:
+        ratios = [ratio for one in told for ratio in (one[clocks[0]] / one[name],)]
+        found[f"{clocks[0]}/{name}"] = round(min(ratios) * 0.995, 3), round(max(ratios) * 1.005, 3)
+    return found
+
+
+def knobs_of(clocks: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
+    """Clocks as knobs of a law's domain (:func:`ranges_of`)."""
+    names = list(clocks)
+    ratios = {f"{names[0]}/{n}": (clocks[names[0]] / clocks[n],) for n in names[1:]}
+    return {**{name: (mhz,) for name, mhz in clocks.items()}, **ratios}
+
+
+def between(law: Law, clocks: Mapping[str, float]) -> float:
+    """How much wider an interval is at clocks of no setting that the law has seen: as often as the median error at
+    settings left out is that at settings seen. Where that is not known (of two settings), so wide that it holds
+    whatever is true: no latency changes by more than the clocks do. 1 for a law without errors."""
+
+    def far(setting: Setting) -> float:
+        return max(
+            abs(math.log(mhz / setting[name])) if name in setting else 0.0 for name, mhz in clocks.items()
+        )
+
+    farthest = min((far(setting) for setting in law.settings), default=0.0) if clocks else 0.0
+    if farthest <= NEAR or not law.conformal:
+        return 1.0
+    told = [(s.get("left_out_mape_pct"), s.get("mape_pct")) for s in law.settings]
+    if pairs := [(out, seen) for out, seen in told if out and seen]:
+        out, seen = (float(np.median(values)) for values in zip(*pairs, strict=True))
+        return max(out / seen, 1.0)
+    half_width = float(np.quantile([abs(error) for _, error in law.conformal], 0.9))
+    return 1.0 + farthest / max(half_width, 1e-9)
+
+
+def clocks_in(law: Law, case: Case, telemetry: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The clocks of a case, for a law: as measured, else those of the law's setting of the same power mode and hold,
+    else the law's own."""
+    same = (case.setting == (s.get("power_mode"), s.get("clocks")) for s in law.settings)
+    setting = next((s for s, known in zip(law.settings, same, strict=True) if known), {})
+    own = law.clocks
+    return {name: float((telemetry or {}).get(name) or setting.get(name, own[name])) for name in own}
+
+
+def at_clocks(law: Law, asked: Mapping[str, float | None], power_mode: str | None = None) -> Law:
+    """``law`` at these clocks (MHz; None: as it is), or at those of one of its settings by the name of its power mode.
+
+    :raises SpecError: the law has no such clock, or no such setting.
+    """
+    given = {name: mhz for name, mhz in asked.items() if mhz is not None}
+    if not given and power_mode is None:
+        return law
+    if not law.clocks:
+        raise SpecError(
+            f"law '{law.name}' is of one setting: its terms name no clock",
+            "fit one on a sweep over several power modes, or leave the clocks out",
+        )
+    setting: Setting = {}
+    if power_mode is not None:
+        modes = {str(s.get("power_mode")): s for s in reversed(law.settings) if s.get("power_mode")}
+        if power_mode not in modes:
+            known = f"it has {', '.join(modes)}" if modes else f"give clocks: {flags(law.clocks)}"
+            raise SpecError(f"law '{law.name}' has no power mode '{power_mode}'", known)
+        setting = modes[power_mode]
+    if unknown := [name for name in given if name not in law.clocks]:
+        raise SpecError(
+            f"law '{law.name}' has no terms over the {WORDS[unknown[0]]} clock",
+            f"it takes {flags(law.clocks)}",
+        )
+    own = {name: float(setting.get(name, mhz)) for name, mhz in law.clocks.items()}
+    return law.model_copy(update={"constants": {**law.constants, **own, **given}})
+
+
+def at_clocks_of(
+    laws: Sequence[Law], asked: Mapping[str, float | None], power_mode: str | None = None
+) -> list[Law]:
+    """Those of several laws that are over clocks at these; the others as they are.
+
+    :raises SpecError: as :func:`at_clocks`, and where none is over clocks.
+    """
+    none = not any(law.clocks for law in laws)
+    return [at_clocks(law, asked, power_mode) if law.clocks or none else law for law in laws]
+
+
+def flags(clocks: Mapping[str, float]) -> str:
+    """The flags that give these clocks."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in clocks)
+
+
+def told(clocks: Mapping[str, float]) -> str:
+    """Clocks for people: ``core 1300 MHz, memory 2133 MHz``."""
+    return ", ".join(f"{WORDS[name]} {mhz:.5g} MHz" for name, mhz in clocks.items())
+
+
+def scaled(rates: Roofline | None, law: Law, clocks: Mapping[str, float]) -> Roofline | None:
+    """The rates that kernels reach at these clocks, those of the law being of its highest setting: arithmetic with the
+    core's clock, bytes with the memory's (or the core's, where the law has no other)."""
+    highest = law.settings[0] if law.settings else {}
+    if rates is None or CORE not in highest or CORE not in clocks:
+        return rates
+    core = clocks[CORE] / highest[CORE]
+    moved = clocks[MEMORY] / highest[MEMORY] if MEMORY in clocks and MEMORY in highest else core
+    return Roofline(
+        macs_per_ms=tuple(rate * core for rate in rates.macs_per_ms),
+        bytes_per_ms=tuple(rate * moved for rate in rates.bytes_per_ms),
+        kernel_ms=rates.kernel_ms,
+    )
