@@ -20,11 +20,14 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.emulation import write_board
 from edgeprof.backends import ort_cuda
 from edgeprof.backends import tensorrt as own_tensorrt
+from edgeprof.timing.process import QUIET
 
 
 def pytest_configure() -> None:
-    """Ctrl-C is met as in the foreground: a shell's background job, and all that it starts, would ignore it."""
+    """Ctrl-C is met as in the foreground: a shell's background job, and all that it starts, would ignore it. The
+    runtime reports to nobody."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(QUIET)
 
 
 @cache

@@ -17,6 +17,9 @@ from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.scratch import scratch_folder
 from edgeprof.timing.place import HERE, Starter
 
+# ONNX Runtime's packages for Linux report sessions and models to their maker since 1.29 (its pull request 27379), by
+# threads of their own and with files in the temporary folder.
+QUIET: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1"}
 BOOT = """
 import json, sys, types
 if sys.version_info < (3, 6):
@@ -223,7 +226,7 @@ class Worker(Peer):
         place: Starter = HERE,
         needs: Sequence[str] = (),
     ) -> None:
-        super().__init__(lambda: program(driver, needs), place, environment)
+        super().__init__(lambda: program(driver, needs), place, {**QUIET, **(environment or {})})
 
 
 def parse_answer(line: bytes) -> dict[str, Any] | None:
