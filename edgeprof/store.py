@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import shutil
 import sqlite3
@@ -77,6 +78,19 @@ class Sentinel:
 def now() -> str:
     """The present moment, UTC, ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def check_store(path: Path) -> None:
+    """Find out before the work what ``Store(path, create=True)`` would find out; nothing is created.
+
+    :raises StoreError: it cannot be written, is no edgeprof database or of a newer version.
+    """
+    with _clear_errors(path):
+        place = path if path.exists() else path.parent
+        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+            raise sqlite3.OperationalError("unable to open database file")
+    if path.exists() and path.stat().st_size:
+        Store(path).close()
 
 
 class Store:

@@ -294,13 +294,14 @@ def run_sweep(
     :param tiles: a folder or picture of real inputs, instead of noise. :param seed: of the order within rounds.
     :param soak_s: warm the board up first, and after each change of its power mode, until its temperature is steady, so
         long at most.
-    :param long: what each case does beside its rounds, on and on or at a rate.
+    :param long: what each case does beside its rounds: on and on, at a rate, several times at once.
     :param agree: asked before the board is rebooted for a power mode.
     :raises EdgeprofError: the request is wrong or cannot be met here.
     """
     if long and target.backend.simulated:
         raise SpecError(
-            "a simulated board does not run on and on", "leave out --sustained, --rate and --energy"
+            "a simulated board does not run on and on",
+            "leave out --sustained, --rate, --energy and --in-flight",
         )
     cases = by_setting(cases_of(sweeps, target, tiles), target)
     images = None

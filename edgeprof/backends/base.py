@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,19 @@ class Sustained:
         return 1e3 * self.busy_s / max(self.runs, 1)
 
 
+@dataclass(frozen=True)
+class InFlight:
+    """What a network did with ``depth`` runs at the same time: runs; runs a second and the mean number of runs in
+    flight, in each turn; seconds that passed; percentiles of a run's duration (ms)."""
+
+    depth: int
+    runs: int
+    runs_per_s: tuple[float, ...]
+    at_once: tuple[float, ...]
+    spent_s: float
+    percentiles_ms: Mapping[str, float]
+
+
 class Backend(Protocol):
     """What executes a case. Errors of one case are WorkerError or BackendError; the sweep goes on."""
 
@@ -76,6 +89,11 @@ class Backend(Protocol):
     ) -> Sustained:
         """Run ``case`` on and on, ``rate_hz`` times a second (0: as fast as it goes); once it runs, ``meanwhile`` is
         called every ``every_s`` seconds. Raises BackendError where nothing really runs."""
+        ...
+
+    def overlap(self, case: Case, depths: Sequence[int], turns: int, turn_s: float) -> tuple[InFlight, ...]:
+        """Run ``case`` so many times at once, for each of ``depths`` in its ``turns`` of ``turn_s`` seconds. Raises
+        BackendError where that cannot be done."""
         ...
 
     def try_out(self, case: Case) -> None:

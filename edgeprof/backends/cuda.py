@@ -24,7 +24,7 @@ class CudaError(ImportError):
 
 
 class Device:
-    """A GPU of this machine, by its number, with one stream. It keeps the context that the runtime uses too.
+    """A GPU of this machine, by its number, with a stream, or several. It keeps the context that the runtime uses too.
 
     :raises CudaError: there is no driver, or no such GPU.
     """
@@ -49,10 +49,17 @@ class Device:
         self._call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(number))
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
         self._call("cuCtxSetCurrent", context)
-        stream = ctypes.c_void_p()
-        self._call("cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(NON_BLOCKING))
+        self._streams = []
         self.number = number
-        self.stream = stream.value
+        self.stream = self.streams(1)[0]
+
+    def streams(self, count):
+        """So many of its streams; they live as long as it does."""
+        while len(self._streams) < count:
+            stream = ctypes.c_void_p()
+            self._call("cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(NON_BLOCKING))
+            self._streams.append(stream.value)
+        return self._streams[:count]
 
     def describe(self):
         """Name, compute capability, multiprocessors, cache, memory, address, and the newest CUDA of its driver."""

@@ -2,7 +2,8 @@
 
 Python 3.6 syntax, standard library, NumPy and onnxruntime alone: this file is sent to the worker. Every way to
 execute networks offers what is here: ``describe()``, ``noise(…)``, ``load(…)`` and a session with ``inputs``, ``bind``,
-``run``, ``run_from_host``, ``observe``, ``profile``, ``graph`` and ``close``.
+``run``, ``run_from_host``, ``observe``, ``profile``, ``graph`` and ``close``; and ``lanes(…)`` where it runs a network
+several times at once.
 """
 
 import json
@@ -34,6 +35,14 @@ def load(model, threads, providers, options, weights, profiled):
     Raises RuntimeError where another provider than the one asked for would run the network.
     """
     return open_session(Session, model, settings_of(threads, options), providers, weights, profiled)
+
+
+def lanes(depth, model, threads, providers, options, weights):
+    """``depth`` ways to run ``model`` at the same time, each from a thread of its own: one session, whose weights and
+    threads they share, with inputs and outputs of their own. Such runs let other threads run since ONNX Runtime 1.12
+    (its pull request 11248)."""
+    first = load(model, threads, providers, options, weights, False)
+    return [first] + [Session(first._session, 0.0, None) for _ in range(depth - 1)]
 
 
 def settings_of(threads, entries):

@@ -82,9 +82,17 @@ def device(number=0):
     return devices[number]
 
 
-def load(model, threads, providers, options, weights, profiled):
+def lanes(depth, model, threads, providers, options, weights):
+    """``depth`` ways to run ``model`` at the same time: as many sessions, each on a stream of its own. A session with a
+    stream of ours puts all of its runs on that one."""
+    streams = device().streams(depth)
+    return [load(model, threads, providers, options, weights, False, stream) for stream in streams]
+
+
+def load(model, threads, providers, options, weights, profiled, stream=None):
     """A session for ``model`` (bytes or a path), with the folder of weights outside it, or None. Of ``options``, names
-    with a dot are session configuration entries, the others the provider's own.
+    with a dot are session configuration entries, the others the provider's own. ``stream``: another than the GPU's
+    first.
 
     Raises Refused where anything but the GPU would run a node of the network.
     """
@@ -95,7 +103,7 @@ def load(model, threads, providers, options, weights, profiled):
     version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     if version < (1, 18):  # the environment switches it off there
         own.pop("use_tf32", None)
-    own.update({"device_id": str(gpu.number), "user_compute_stream": str(gpu.stream)})
+    own.update({"device_id": str(gpu.number), "user_compute_stream": str(stream or gpu.stream)})
     captured = own.get("enable_cuda_graph") == "1"
     settings = ort.settings_of(threads, entries)
     return open_on(CudaSession, gpu, captured, model, settings, [(PROVIDER, own)], weights, profiled)

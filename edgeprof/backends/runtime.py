@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from edgeprof.backends.base import Stop, Sustained
+from edgeprof.backends.base import InFlight, Stop, Sustained
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.graph import IR_VERSION, OPSET
 from edgeprof.nets.network import net_feeds, net_operators, network_bytes, total_macs, weights_folder
@@ -197,6 +197,25 @@ class RuntimeBackend:
             late=found["late"],
             bins=tuple((runs, spent / 1e9, longest / 1e6) for runs, spent, longest in found["bins"]),
             percentiles_ms={name: ns / 1e6 for name, ns in percentiles.items()} if percentiles else None,
+        )
+
+    def overlap(self, case: Case, depths: Sequence[int], turns: int, turn_s: float) -> tuple[InFlight, ...]:
+        request = {**self._request(case, self._model(case)), **self._network(case)}
+        slowest_s = total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S
+        found = self.worker_of(case).ask(
+            {"do": "overlap", **request, "depths": list(depths), "turns": turns, "turn_s": turn_s},
+            self._patience_s + sum(depths) * turns * (3 * turn_s + 3 * slowest_s) + 20 * slowest_s,
+        )
+        return tuple(
+            InFlight(
+                depth=one["depth"],
+                runs=one["runs"],
+                runs_per_s=tuple(rate for rate, _ in one["turns"]),
+                at_once=tuple(at_once for _, at_once in one["turns"]),
+                spent_s=one["spent_ns"] / 1e9,
+                percentiles_ms={name: ns / 1e6 for name, ns in one["percentiles_ns"].items()},
+            )
+            for one in found["depths"]
         )
 
     def restart(self) -> None:

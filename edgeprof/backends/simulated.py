@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeprof.backends.base import Stop, Sustained
+from edgeprof.backends.base import InFlight, Stop, Sustained
 from edgeprof.errors import BackendError
 from edgeprof.fit.clocks import at_clocks, names_in
 from edgeprof.fit.forms import CLOCKS
@@ -206,6 +206,9 @@ class SimulatedBackend:
         raise BackendError(
             "a simulated board has no power to measure and nothing to run on and on", "name a runtime"
         )
+
+    def overlap(self, case: Case, depths: Sequence[int], turns: int, turn_s: float) -> tuple[InFlight, ...]:
+        raise BackendError("a law knows nothing of several runs at once", "name a runtime")
 
     def restart(self) -> None:
         self._restarted = self._done

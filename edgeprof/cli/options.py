@@ -125,6 +125,20 @@ def values(name: str, text: str) -> tuple[int | str, ...]:
     return tuple(int(part) if re.fullmatch(r"[+-]?\d{1,12}", part) else part for part in parts)
 
 
+def numbers(name: str, text: str) -> tuple[int, ...]:
+    """``1,2,4`` as whole numbers.
+
+    :raises SpecError: something else.
+    """
+    found = values(name, text)
+    wrong = next((value for value in found if isinstance(value, str)), None)
+    if wrong is not None:
+        raise SpecError(
+            f"--{name.replace('_', '-')} {text!r}: '{wrong}' is no whole number", "write it as 1,2,4"
+        )
+    return tuple(int(value) for value in found)
+
+
 def given(knobs: Mapping[str, str | None]) -> dict[str, tuple[int | str, ...]]:
     """The flags of ``knobs`` that were given, read."""
     return {name: values(name, text) for name, text in knobs.items() if text is not None}
@@ -188,6 +202,20 @@ def agreed(what: str, *, yes: bool) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     return typer.confirm(f"{what}, now and to put it back. Reboot?", err=True)
+
+
+def fills_memory(batch: str | None) -> bool:
+    """Whether the largest batch is asked for.
+
+    :raises SpecError: beside other batches.
+    """
+    asked = "max" in [part.strip() for part in (batch or "").split(",")]
+    if asked and batch != "max":
+        raise SpecError(
+            f"--batch {batch!r}: max stands alone",
+            "measure the others by a second command, into the same database",
+        )
+    return asked
 
 
 def percent(text: str) -> float:

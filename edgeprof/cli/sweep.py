@@ -42,6 +42,12 @@ def sweep(
             help="Each case for 5 s more too, for the energy per tile, on a discrete GPU (a Jetson has it anyway).",
         ),
     ] = False,
+    in_flight: Annotated[
+        str | None,
+        typer.Option(
+            help="Each case so many times at once too: 1,2,4. What that gains, and how many are enough."
+        ),
+    ] = None,
     power_mode: Annotated[
         str | None,
         typer.Option(
@@ -115,12 +121,14 @@ def sweep(
 
     from edgeprof.backends.base import Stop
     from edgeprof.errors import SpecError
+    from edgeprof.store import check_store
     from edgeprof.sweep import cases_of, estimate_s, modes_measured, open_target, run_sweep
     from edgeprof.sweeps.spec import read_sweep
     from edgeprof.timing.energy import STEADY_S
+    from edgeprof.timing.inflight import depths_of
     from edgeprof.timing.longrun import LongRun, long_s
 
-    if filling := batch == "max":
+    if filling := o.fills_memory(batch):
         if dry_run or budget:
             raise SpecError("the largest batch is known once it is found", "leave out --dry-run and --budget")
         batch = "1"
@@ -147,7 +155,11 @@ def sweep(
     budget_s = o.seconds(budget) if budget is not None else None
     soak_s = o.seconds(soak) if soak is not None else None
     sustained_s = o.seconds(sustained) if sustained is not None else None
-    long = LongRun(sustained_s, rate, STEADY_S if energy else None) if sustained_s or rate or energy else None
+    depths = depths_of(o.numbers("in_flight", in_flight)) if in_flight is not None else None
+    more = LongRun(sustained_s, rate, STEADY_S if energy else None, depths)
+    long = more if more.asked() else None
+    if dry_run:
+        check_store(db)
     with open_target(board, backend, place=o.place(host, host_python), device=device) as target:
         if filling:
             from edgeprof.largest import fill_memory

@@ -56,6 +56,10 @@ def _grid(sweep: SweepSpec) -> Iterator[Workload]:
 
 
 def _drawn(sweep: SweepSpec, sample: Sample) -> Iterator[Workload]:
+    for knob in set(CASE_KNOBS) & sample.knobs.keys():
+        choices = sample.knobs[knob]
+        for value in () if isinstance(choices, Range) else choices:
+            workload(sweep.name, {knob: value})  # what no network could have is no draw to be drawn again
     rng = Random(sample.seed)
     seen: set[Workload] = set()
     refused: SpecError | None = None

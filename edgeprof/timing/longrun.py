@@ -1,4 +1,5 @@
-"""Long runs: a network on and on until the board is warm, at a fixed rate with idle gaps between, or for its energy."""
+"""Long runs: a network on and on until the board is warm, at a fixed rate with idle gaps between, for its energy, or
+several times at once."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from edgeprof.errors import BackendError, WorkerError
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
 from edgeprof.timing import energy as steady
+from edgeprof.timing import inflight
 from edgeprof.timing.load import Total, described, known
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.session import Progress
@@ -48,21 +50,23 @@ Look = tuple[float, Seen]  # seconds since the run began
 
 @dataclass(frozen=True)
 class LongRun:
-    """What is asked for: seconds on and on (``sustained_s``), runs a second (``rate_hz``), and seconds of a steady loop
-    for the energy (``energy_s``)."""
+    """What is asked for: seconds on and on (``sustained_s``), runs a second (``rate_hz``), seconds of a steady loop for
+    the energy (``energy_s``), and depths: numbers of runs at the same time (``in_flight``)."""
 
     sustained_s: float | None = None
     rate_hz: float | None = None
     energy_s: float | None = None
+    in_flight: tuple[int, ...] | None = None
 
-    def asked(self) -> dict[str, dict[str, float]]:
+    def asked(self) -> dict[str, dict[str, Any]]:
         """By the name of its result, what each part of it was asked to be."""
-        parts = {
+        parts: dict[str, dict[str, Any]] = {
             "sustained": {"asked_s": self.sustained_s},
             "at_rate": {"rate_hz": self.rate_hz},
             "energy": {"asked_s": self.energy_s},
+            "in_flight": {"depths": self.in_flight and list(self.in_flight)},
         }
-        return {name: dict(part) for name, part in parts.items() if None not in part.values()}  # type: ignore[arg-type]
+        return {name: part for name, part in parts.items() if None not in part.values()}
 
 
 def long_s(wanted: LongRun | None) -> float:
@@ -70,9 +74,8 @@ def long_s(wanted: LongRun | None) -> float:
     if wanted is None:
         return 0.0
     paced = min(RESPONSES / wanted.rate_hz, LONGEST_S) if wanted.rate_hz else 0.0
-    return (
-        (wanted.sustained_s or 0.0) + paced + (steady.energy_s(wanted.energy_s) if wanted.energy_s else 0.0)
-    )
+    looped = steady.energy_s(wanted.energy_s) if wanted.energy_s else 0.0
+    return (wanted.sustained_s or 0.0) + paced + looped + inflight.in_flight_s(wanted.in_flight or ())
 
 
 def long_telemetry(
@@ -83,9 +86,9 @@ def long_telemetry(
     wanted: LongRun,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
-    """Telemetry of a long run: ``sustained``, ``at_rate``, ``energy``, or several; what is not known is absent.
+    """Telemetry of a long run: ``sustained``, ``at_rate``, ``energy``, ``in_flight``; what is not known is absent.
 
-    :raises WorkerError: it crashed. :raises BackendError: nothing really runs.
+    :raises WorkerError: it crashed. :raises BackendError: nothing really runs, or not at the same time.
     """
     found: dict[str, Any] = {}
     if wanted.sustained_s:
@@ -98,6 +101,9 @@ def long_telemetry(
     if wanted.energy_s:
         measured = steady.energy(case, backend, gauges, total_mw, wanted.energy_s, clock=clock)
         found["energy"] = {**wanted.asked()["energy"], **measured}
+    if wanted.in_flight:
+        depths = backend.overlap(case, wanted.in_flight, inflight.TURNS, inflight.TURN_S)
+        found["in_flight"] = {**wanted.asked()["in_flight"], **inflight.in_flight(case.batch, depths)}
     return found
 
 
@@ -239,7 +245,7 @@ def _per_joule(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Tota
 
 
 def told(found: Mapping[str, Any]) -> str:
-    """A line for people."""
+    """A line for people, or several where several ran at once."""
     parts = []
     if run := found.get("sustained"):
         parts.append(f"{run.get('start_tiles_per_ms', run['tiles_per_ms']):.4g} tiles/ms at first")
@@ -257,4 +263,8 @@ def told(found: Mapping[str, Any]) -> str:
             parts.append(f"{run['late']} of {run['runs']} began late")
     if run := found.get("energy"):
         parts.append(steady.told(run))
-    return ", ".join(parts)
+    below = []
+    if run := found.get("in_flight"):
+        parts.append(inflight.told(run))
+        below = inflight.lines(run)
+    return "\n".join([", ".join(parts), *below])

@@ -5,7 +5,9 @@ old Python. The clock is passed in, so that tests need no waiting.
 """
 
 import math
+import threading
 import time
+from array import array
 
 WARM_RUNS = 3
 WARM_WINDOW = 5
@@ -13,6 +15,7 @@ WARM_TOLERANCE = 0.05
 SAMPLE_NS = 200000  # a sample lasts at least this long, some 4,000 readings of the clock
 MIN_RUNS_AT_CAP = 3
 OVERTIME = 2  # times as long as asked, at a rate that is too high
+RUNS_A_TURN = 3  # of each lane, however slow
 
 
 def median_ranks(count, z=1.96):
@@ -143,15 +146,96 @@ def sustain(run, clock, seconds, rate_hz=0.0, sleep=time.sleep, bin_s=1.0):
         if current[1] >= bin_s * 1e9:
             bins.append(current)
             current = [0, 0, 0]
-    responses.sort()
-    at = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
     return {
         "runs": runs,
         "spent_ns": last - begin,
         "busy_ns": busy,
         "late": late,
         "bins": bins,
-        "percentiles_ns": {name: responses[max(math.ceil(share * runs) - 1, 0)] for name, share in at.items()}
-        if rate_hz
-        else None,
+        "percentiles_ns": percentiles(responses) if rate_hz else None,
+    }
+
+
+def percentiles(times):
+    """Percentiles of ``times``: p50, p90, p95, p99 and max, each a time that there is."""
+    ordered = sorted(times)
+    at = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: ordered[max(math.ceil(share * len(ordered)) - 1, 0)] for name, share in at.items()}
+
+
+def overlap(lanes, clock, depths, turns, turn_s, warm_ns):
+    """Keep several runs in flight: ``depth`` of ``lanes`` at the same time, each on a thread of its own, one run after
+    the other, for each of ``depths``. Depths take turns of ``turn_s`` seconds, ``turns`` of them, there and back, so
+    that whatever drifts does so for all of them. Lanes warm up one after another: a runtime may record what it does.
+
+    Returns for each depth a dict: ``depth``, ``runs``, ``turns`` (a pair for each: runs a second, and how many were in
+    flight in the mean), ``percentiles_ns`` (of single runs) and ``spent_ns``.
+    """
+    order = [depth for turn in range(turns) for depth in (depths if turn % 2 == 0 else depths[::-1])]
+    begins, troubles, warming = [], [], threading.Lock()
+    stamps = [[array("q") for _ in order] for _ in lanes]
+    gate = threading.Barrier(len(lanes), action=lambda: begins.append(clock()))
+
+    def work(number):
+        try:
+            with warming:
+                warm_up(lanes[number], clock, warm_ns)
+            for step, depth in enumerate(order):
+                gate.wait()
+                if number < depth:
+                    _run_until(lanes[number], clock, begins[-1] + int(turn_s * 1e9), stamps[number][step])
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as error:
+            troubles.append(error)
+            gate.abort()
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(lanes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if troubles:
+        raise troubles[0]
+    found = []
+    for depth in depths:
+        steps = [[own[i] for own in stamps[:depth]] for i, of_step in enumerate(order) if of_step == depth]
+        found.append(_in_flight(depth, steps))
+    return found
+
+
+def _run_until(run, clock, deadline, stamps):
+    """Run until ``deadline``, a few times at least; ``stamps`` gets the begin and end of each run."""
+    while True:
+        begin = clock()
+        run()
+        stamps.append(begin)
+        stamps.append(max(clock(), begin))
+        if stamps[-1] >= deadline and len(stamps) >= 2 * RUNS_A_TURN:
+            return
+
+
+def _in_flight(depth, steps):
+    """What :func:`overlap` tells of a depth, from the stamps of its lanes in each turn. Of a turn counts the time in
+    which every lane was at work, and of a run that lies partly in it that part."""
+    turns, times, spent = [], [], 0
+    for lanes in steps:
+        begin, end = max(own[0] for own in lanes), min(own[-1] for own in lanes)
+        if end <= begin:  # one ended before another began
+            begin, end = min(own[0] for own in lanes), max(own[-1] for own in lanes)
+        whole = inside = 0.0
+        for own in lanes:
+            for first, last in zip(own[::2], own[1::2]):
+                part = max(min(last, end) - max(first, begin), 0)
+                inside += part
+                whole += part / float(max(last - first, 1))
+                times.append(last - first)
+        turns.append([whole * 1e9 / (end - begin), inside / float(end - begin)])
+        spent += max(own[-1] for own in lanes) - min(own[0] for own in lanes)
+    return {
+        "depth": depth,
+        "runs": len(times),
+        "turns": turns,
+        "percentiles_ns": percentiles(times),
+        "spent_ns": spent,
     }

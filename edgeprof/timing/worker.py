@@ -11,6 +11,8 @@ has, together with ``loop.py`` and the runtime's driver. One request a line:
   says that they begin now.
 - ``{"do": "trace", "trace_s": 0.2, …}``, the rest as for ``measure`` → what a device tells of its kernels itself, for
   drivers that can.
+- ``{"do": "overlap", "depths": [1, 2], "turns": 8, "turn_s": 0.4, …}``, the rest as for ``measure`` → for each depth,
+  with so many runs at the same time: runs a second, durations.
 - ``{"do": "try", "model": PATH, …, "bounded": true}``: one run, to see whether it fits in memory; bounded by what this
   machine has available, so that nobody else has to make room.
 - ``{"do": "quit"}``.
@@ -72,6 +74,8 @@ def answer(request, loop, driver, answers):
             return {"ok": describe(driver)}
         if request["do"] == "sustain":
             return {"ok": sustain(request, loop, driver, answers)}
+        if request["do"] == "overlap":
+            return {"ok": {"depths": overlap(request, loop, driver)}}
         if request["do"] == "try":
             return {"ok": try_out(request, driver)}
         if request["do"] == "trace":
@@ -154,6 +158,25 @@ def sustain(request, loop, driver, answers):
         return loop.sustain(session.run, clock, request["seconds"], request["rate_hz"])
     finally:
         session.close()
+
+
+def overlap(request, loop, driver):
+    """One case several times at once, each with inputs and outputs of its own; RuntimeError where ``driver`` has no
+    way to do that."""
+    if not hasattr(driver, "lanes"):
+        raise RuntimeError("this runtime is not run several times at once")
+    setting = (request["threads"], request["providers"], request["options"], request.get("weights"))
+    lanes = driver.lanes(max(request["depths"]), request["model"], *setting)
+    try:
+        for lane in lanes:
+            lane.bind(make_inputs(request, request.get("inputs") or lane.inputs(), driver))
+        runs, clock = [lane.run for lane in lanes], nanosecond_clock()
+        return loop.overlap(
+            runs, clock, request["depths"], request["turns"], request["turn_s"], WARM_NS / len(lanes)
+        )
+    finally:
+        for lane in lanes:
+            lane.close()
 
 
 def try_out(request, driver):

@@ -24,7 +24,7 @@ SOURCE = r"""
 #include <stddef.h>
 #include <string.h>
 #include <stdio.h>
-static int events = 0;
+static int events = 0, streams = 0;
 static void *const context = (void *)0x7f0000000010, *const stream = (void *)0x7f0000000020;
 int cuInit(unsigned flags) { return flags ? 1 : INIT; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
@@ -32,7 +32,7 @@ int cuDeviceGet(int *device, int ordinal) { *device = 5 + ordinal; return 0; }
 int cuDevicePrimaryCtxRetain(void **c, int device) { *c = context; return device == 5 ? 0 : 101; }
 int cuCtxSetCurrent(void *c) { return c == context ? 0 : 201; }
 int cuCtxSynchronize(void) { return 0; }
-int cuStreamCreate(void **s, unsigned flags) { *s = stream; return flags == 1 ? 0 : 1; }
+int cuStreamCreate(void **s, unsigned flags) { *s = (char *)stream + 16 * streams++; return flags == 1 ? 0 : 1; }
 int cuDeviceGetName(char *name, int size, int device) { snprintf(name, size, "GPU number %d", device); return 0; }
 int cuDeviceGetPCIBusId(char *id, int size, int device) { snprintf(id, size, "0000:0%d:00.0", device); return 0; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)80 << 30; return device == 5 ? 0 : 101; }
@@ -128,6 +128,8 @@ def test_a_number_that_there_is_not(driver: Callable[[int], str]) -> None:
 def test_calls_are_as_the_reference_has_them(driver: Callable[[int], str]) -> None:
     device = Device(0, driver(0))
     assert device.stream == 0x7F0000000020
+    assert device.streams(3) == [0x7F0000000020, 0x7F0000000030, 0x7F0000000040]
+    assert device.streams(2) == [0x7F0000000020, 0x7F0000000030]
     assert device.describe() == {
         "gpu": "GPU number 5",
         "gpu_address": "0000:05:00.0",

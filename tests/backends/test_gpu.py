@@ -143,6 +143,16 @@ def test_a_round_on_a_gpu(backend, launch):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("launch", ["async", "graph"])
+def test_several_runs_in_flight_on_a_gpu(backend, launch):
+    backend.runtime()
+    one, two = backend.overlap(case(backend, launch), (1, 2), 2, 0.1)
+    assert max(one.at_once) <= 1
+    assert min(two.at_once) > 1.2
+    assert min(*one.runs_per_s, *two.runs_per_s) > 0
+
+
+@pytest.mark.gpu
 def test_a_batch_that_does_not_fit_says_what_was_asked_for(backend):
     backend.runtime()
     large = case(backend, batch=2**20, net=net_spec(conv=2, depth=128, padding="same", fc=0))

@@ -1,6 +1,9 @@
 """The device loop under a clock that moves only when a run says so."""
 
 import math
+import threading
+import time
+from array import array
 from itertools import cycle
 
 import pytest
@@ -9,8 +12,12 @@ from hypothesis import strategies as st
 
 from edgeprof.timing.loop import (
     MIN_RUNS_AT_CAP,
+    RUNS_A_TURN,
     SAMPLE_NS,
+    WARM_RUNS,
+    _in_flight,
     median_ranks,
+    overlap,
     relative_half_width,
     sample,
     sustain,
@@ -191,7 +198,8 @@ class Jumping(Bench):
 
 
 HOUR = 3600 * 1000 * MS
-JUMPS = st.dictionaries(st.integers(1, 60), st.integers(-HOUR, HOUR).filter(lambda ns: abs(ns) > 100 * MS))
+FORWARDS = st.integers(101 * MS, HOUR)
+JUMPS = st.dictionaries(st.integers(1, 60), FORWARDS | FORWARDS.map(lambda ns: -ns))
 
 
 @given(JUMPS, st.integers(100_000, 5 * MS))
@@ -262,3 +270,73 @@ def test_a_rate_that_is_too_high_makes_runs_wait():
     assert found["percentiles_ns"]["max"] == 10 * MS + 199 * 5 * MS  # its turn came long before
     assert found["percentiles_ns"]["p50"] == 10 * MS + 99 * 5 * MS
     assert sustain(bench.run, bench.clock, 1.0, 400.0, lambda seconds: None)["runs"] == 200  # and no longer
+
+
+class Lanes:
+    """Networks that do nothing while they warm up, and ``work`` afterwards; they count their runs."""
+
+    def __init__(self, count, work=lambda number: None):
+        self.runs = [0] * count
+        self._work = work
+
+    def lane(self, number):
+        def run():
+            self.runs[number] += 1
+            if self.runs[number] > WARM_RUNS:
+                self._work(number)
+
+        return run
+
+    def all(self):
+        return [self.lane(number) for number in range(len(self.runs))]
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_runs_are_in_flight_at_the_same_time(depth):
+    together = threading.Barrier(depth)  # which no run passes without all the others
+    lanes = Lanes(depth, lambda number: together.wait(60))
+    (found,) = overlap(lanes.all(), time.perf_counter_ns, [depth], 2, 0.0, 0)
+    assert found["depth"] == depth
+    assert found["runs"] == 2 * RUNS_A_TURN * depth
+    assert lanes.runs == [WARM_RUNS + 2 * RUNS_A_TURN] * depth
+    assert all(rate > 0 and 0 < at_once <= depth for rate, at_once in found["turns"])
+
+
+def test_depths_take_turns_there_and_back_and_the_first_lanes_run():
+    begun = []
+    lanes = Lanes(3, begun.append)
+    found = overlap(lanes.all(), time.perf_counter_ns, [1, 3], 2, 0.0, 0)
+    assert [len(one["turns"]) for one in found] == [2, 2]
+    assert [one["runs"] for one in found] == [2 * RUNS_A_TURN, 6 * RUNS_A_TURN]
+    assert lanes.runs == [WARM_RUNS + n * RUNS_A_TURN for n in (4, 2, 2)]
+    alone = [0] * RUNS_A_TURN
+    assert begun[:RUNS_A_TURN] == begun[-RUNS_A_TURN:] == alone
+    assert sorted(begun[RUNS_A_TURN:-RUNS_A_TURN]) == sorted([0, 1, 2] * 2 * RUNS_A_TURN)
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_lane_that_fails_ends_them_all(bad):
+    def work(number):
+        if number == bad:
+            raise ValueError(f"lane {number}")
+
+    with pytest.raises(ValueError, match=f"lane {bad}"):
+        overlap(Lanes(3, work).all(), time.perf_counter_ns, [1, 3], 4, 0.0, 0)
+    with pytest.raises(ZeroDivisionError):
+        overlap([lambda: 1 / 0, lambda: None], time.perf_counter_ns, [2], 1, 0.0, 0)
+
+
+def test_what_counts_is_the_time_in_which_all_were_at_work():
+    whole = [array("q", [0, 10, 10, 20]), array("q", [5, 15, 15, 25])]
+    found = _in_flight(2, [whole])
+    ((rate, at_once),) = found["turns"]
+    assert rate == pytest.approx(3 * 1e9 / 15)
+    assert at_once == pytest.approx(2)
+    assert (found["runs"], found["spent_ns"], found["percentiles_ns"]["max"]) == (4, 25, 10)
+    one_by_one = [array("q", [0, 10, 20, 30]), array("q", [10, 20, 30, 40])]
+    ((rate, at_once),) = _in_flight(2, [one_by_one])["turns"]
+    assert rate == pytest.approx(1e8)
+    assert at_once == pytest.approx(1)
+    ((rate, at_once),) = _in_flight(2, [[array("q", [0, 10]), array("q", [30, 40])]])["turns"]
+    assert rate == pytest.approx(5e7)
+    assert at_once == pytest.approx(0.5)

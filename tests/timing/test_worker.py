@@ -20,6 +20,8 @@ from edgeprof.backends import engines, gpu
 from edgeprof.errors import BackendError, OutOfMemory, WorkerError
 from edgeprof.nets.build import model_bytes
 from edgeprof.nets.spec import net_spec
+from edgeprof.timing import loop
+from edgeprof.timing import worker as device_side
 from edgeprof.timing.process import Worker, program
 
 DRIVER = "edgeprof.backends.ort"
@@ -207,7 +209,30 @@ def test_real_inputs_are_used(worker, model, tmp_path):
 def test_no_file_is_left_behind(worker, model, tmp_path):
     with Worker(DRIVER, {"TMPDIR": str(tmp_path)}) as other:
         other.ask(request(model, graph=True), 60)
-        assert list(tmp_path.glob("edgeprof*")) == []  # the runtime may keep a file of its own there
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_runtime_reports_to_nobody(worker, model):
+    worker.ask(request(model), 60)
+    environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+    assert b"ORT_DISABLE_TELEMETRY=1" in environment
+
+
+def test_several_runs_at_once_and_one_after_them(worker, model):
+    asked = request(model, do="overlap", depths=[1, 3], turns=2, turn_s=0.01)
+    for _ in range(2):
+        one, three = worker.ask(asked, 60)["depths"]
+        assert (one["depth"], three["depth"]) == (1, 3)
+        assert len(one["turns"]) == len(three["turns"]) == 2
+    assert worker.ask(request(model), 60)["runs_ns"]
+    with pytest.raises(BackendError, match="Load model"):
+        worker.ask({**asked, "model": str(model) + ".not"}, 60)
+
+
+def test_a_driver_that_runs_one_at_a_time_says_so(model):
+    found = device_side.answer({**request(model), "do": "overlap", "depths": [2]}, loop, object(), None)
+    assert found["kind"] == "refused"
+    assert "not run several times at once" in found["error"]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
