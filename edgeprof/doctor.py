@@ -18,6 +18,7 @@ from edgeprof.advice import ADVICE
 from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
+from edgeprof.boards.locks import Locks
 from edgeprof.boards.power import RESTORE, Power
 from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
@@ -65,7 +66,7 @@ def examine(
     found = [_board(machine), _processor(machine), *_runtimes(), _governor(machine)]
     seen = between(before, after)
     found += [*_company(machine, seen), *_sensors(after, seen), *_jetson(machine, root), *_sources(root)]
-    found += gpu_findings(gpu) if gpu else ()
+    found += [*(gpu_findings(gpu) if gpu else ()), *_left(root)]
     found += [_space(), *_probed(machine)]
     return found
 
@@ -171,7 +172,6 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("power mode", "ok", f"{mode.name or 'without a name'} (number {mode.number})")
-    yield from _left(root)
     if names := read_desktop(root):
         yield Finding("desktop", "warning", f"runs: {', '.join(names)}", ADVICE["desktop"].remedy)
     clock = read_gpu_clock(root)
@@ -194,13 +194,15 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
 
 def _left(root: Path) -> Iterator[Finding]:
     """What a sweep that was killed did not put back."""
-    try:
-        was = Power(root).left()
-    except EdgeprofError as error:
-        yield Finding("left", "warning", error.message, error.hint)
-        return
-    if was:
-        yield Finding("left", "warning", f"a sweep that was killed did not put back {was.title()}", RESTORE)
+    for control in (Power(root), Locks(root=root)):
+        try:
+            was = control.left()
+        except EdgeprofError as error:
+            yield Finding("left", "warning", error.message, error.hint)
+            continue
+        if was:
+            told = f"a sweep that was killed did not put back {was.title()}"
+            yield Finding("left", "warning", told, RESTORE)
 
 
 def _sources(root: Path) -> Iterator[Finding]:

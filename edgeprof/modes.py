@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from edgeprof.backends.base import Backend
+from edgeprof.boards.locks import Locks
 from edgeprof.boards.power import Power
 from edgeprof.boards.sensors.host import HostReading
 from edgeprof.errors import BoardError
 from edgeprof.sweeps.case import Case, Setting
 from edgeprof.timing.soak import settle, soak
+
+Control = Power | Locks
 
 
 class Switch:
@@ -22,7 +25,7 @@ class Switch:
 
     def __init__(
         self,
-        power: Power,
+        power: Control,
         backend: Backend,
         sense: Callable[[], HostReading],
         soak_s: float | None,
@@ -43,6 +46,7 @@ class Switch:
         names = list(dict.fromkeys(case.power_mode for case in cases if case.power_mode))
         if not names:
             return set()
+        assert isinstance(self._power, Power)  # a discrete GPU has no modes
         self._keep()
         was = self._power.left()
         there = [was.name] if was and was.name not in names else []
@@ -68,9 +72,8 @@ class Switch:
         self._keep()
         name, clocks = case.setting
         mode = self._power.modes([name])[0] if name else None
-        self._power.use(mode, "max" if clocks else None)
+        self._say(self._power.use(mode, clocks))
         self._present = case.setting
-        self._say(f"power mode {name}{', clocks held at their limits' if clocks else ''}")
         self._backend.restart()  # a mode may switch cores off
         warmed = soak(case, self._backend, self._sense, self._soak_s) if self._soak_s else None
         if warmed:
@@ -86,7 +89,7 @@ class Switch:
 
 @contextmanager
 def switching(
-    power: Power,
+    power: Control,
     backend: Backend,
     sense: Callable[[], HostReading],
     soak_s: float | None,

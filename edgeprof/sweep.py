@@ -22,7 +22,7 @@ from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
 from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, BoardError, SpecError
-from edgeprof.modes import Switch, switching
+from edgeprof.modes import Control, Switch, switching
 from edgeprof.nets.network import of_family, total_macs, weights_format
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case, Workload
@@ -98,11 +98,26 @@ class Target:
             runtime=self.runtime,
             inputs=inputs,
             power_mode=self._mode(work.power_mode),
-            clocks=work.clocks or self.clocks,
+            clocks=self._held(work.clocks),
         )
 
+    def control(self) -> Control:
+        """What sets power mode and clocks; the same each time.
+
+        :raises BoardError: that cannot be done from here.
+        """
+        card = card_of(self)
+        return self.place.locks(card) if card else self.place.power()
+
     def _mode(self, name: str | None) -> str | None:
-        return self.place.power().modes([name])[0].name if name else self.power_mode
+        return self.control().modes([name])[0].name if name else self.power_mode
+
+    def _held(self, clocks: Clocks | None) -> Clocks | None:
+        if clocks and clocks not in (ways := self.control().holds):
+            raise SpecError(
+                f"clocks cannot be held at '{clocks}' on {self.board}", f"--clocks {', '.join(ways)}"
+            )
+        return clocks or self.clocks
 
 
 def _precision(work: Workload) -> str:
@@ -233,7 +248,7 @@ def switched(
     """What brings the target into the setting of a case; None where nothing is to be set."""
     if not sets:
         return nullcontext()
-    return switching(target.place.power(), target.backend, target.place.sense, soak_s, say)
+    return switching(target.control(), target.backend, target.place.sense, soak_s, say)
 
 
 def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop, board: Board | None = None) -> float:
@@ -454,8 +469,7 @@ def gauges_of(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
     if target.backend.simulated:
         yield Gauges(())
         return
-    card = target.backend.facts().get("gpu_address") if discrete(target) else None
-    with closing(target.place.gauges(card)) as gauges:
+    with closing(target.place.gauges(card_of(target))) as gauges:
         if gauges.denied:
             say(
                 f"not measured without root: {', '.join(LABELS[name] for name in gauges.denied)} · {AS_ROOT} sweep …"
@@ -471,6 +485,11 @@ def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
 def discrete(target: Target) -> bool:
     """Whether networks run on a discrete GPU."""
     return target.spec is not None and target.spec.kind == "discrete"
+
+
+def card_of(target: Target) -> str | None:
+    """The PCI address of the discrete GPU that networks run on; None where they run on none."""
+    return target.backend.facts().get("gpu_address") if discrete(target) else None
 
 
 def _total(target: Target) -> Total:

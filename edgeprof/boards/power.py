@@ -102,12 +102,14 @@ class Rebooting(BoardError):
 
 class Power:
     """Mode and clocks of the machine under ``root``, or of the board that ``at`` leads to, for as long as they are to
-    be others."""
+    be others. ``holds`` are the ways in which clocks can be held."""
+
+    holds: tuple[Clocks, ...] = ("max",)
 
     def __init__(self, root: Path = Path("/"), at: Console | None = None) -> None:
         self._at = at or HereConsole(root)
         self._known: tuple[ModeDefinition, ...] = ()
-        self._set_to: tuple[ModeDefinition | None, Clocks | None] | None = None
+        self._set_to: tuple[ModeDefinition | None, str | None] | None = None
         self._agreed = False
 
     def modes(self, names: Sequence[str]) -> list[ModeDefinition]:
@@ -169,9 +171,9 @@ class Power:
                 found.append(mode)
         return found
 
-    def use(self, mode: ModeDefinition | None, clocks: Clocks | None) -> None:
-        """Set a mode (None: the present one) and its clocks, within :meth:`kept`. A board elsewhere that reboots for it
-        is waited for.
+    def use(self, mode: ModeDefinition | None, clocks: str | None) -> str:
+        """Set a mode (None: the present one) and its clocks, within :meth:`kept`: what was done, for people. A board
+        elsewhere that reboots for it is waited for.
 
         :raises RebootNeeded: it needs a reboot, and nobody agreed. :raises Rebooting: this machine reboots.
         :raises BoardError: it cannot be set.
@@ -186,6 +188,8 @@ class Power:
         if clocks == "max":
             self._run("jetson_clocks")
         self._set_to = (mode, clocks)
+        held = ", clocks held at their limits" if clocks else ""
+        return f"power mode {mode.name if mode else 'as it was'}{held}"
 
     def renew(self) -> None:
         """Set again what :meth:`use` set, on a board that may have been started anew meanwhile."""

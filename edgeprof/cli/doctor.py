@@ -67,8 +67,10 @@ def doctor(
 def _restore(host: str | None, python: str | None, yes: bool, json_: bool) -> int:
     from contextlib import closing
 
+    from edgeprof.boards.locks import Locks
     from edgeprof.boards.power import Rebooting, RebootNeeded
 
+    locked = None if host else Locks(root=o.root()).restore()
     with closing(o.place(host, python)) as place:
         power = place.power()
         try:
@@ -82,7 +84,10 @@ def _restore(host: str | None, python: str | None, yes: bool, json_: bool) -> in
                 was = power.left()
                 say(reboot.message)
     if json_:
-        print_json({"restored": asdict(was) if was else None})
-    else:
+        print_json({"restored": asdict(was) if was else None, "clocks": asdict(locked) if locked else None})
+        return 0
+    if locked:
+        print(f"put back: {locked.title()}")
+    if was or not locked:
         print(f"put back: power mode {was.title()}" if was else "nothing to put back")
     return 0

@@ -190,8 +190,11 @@ def clocks(text: str | None) -> list[str]:
 
     :raises SpecError: in a way that there is not.
     """
-    if text not in (None, "max"):
-        raise SpecError(f"--clocks {text!r} is not known", "max holds them at the power mode's limits")
+    if text not in (None, "base", "max"):
+        raise SpecError(
+            f"--clocks {text!r} is not known",
+            "max holds them at their limits; base, on a discrete GPU, at what it keeps up within its power",
+        )
     return [text] if text else []
 
 

@@ -55,7 +55,10 @@ def sweep(
         ),
     ] = None,
     clocks: Annotated[
-        str | None, typer.Option(help="max: hold a Jetson's clocks at the mode's limits. As root; put back.")
+        str | None,
+        typer.Option(
+            help="max: hold clocks at their limits; base: a discrete GPU's at its base. As root; put back."
+        ),
     ] = None,
     yes: o.Yes = False,
     host: o.HostName = None,

@@ -13,7 +13,7 @@ from edgeprof.nets.network import Network
 Launch = Literal["blocking", "async", "graph"]
 MOST_TILES = 2**20  # in a batch
 Precision = Literal["fp32", "tf32", "fp16", "int8"]
-Clocks = Literal["max"]
+Clocks = Literal["base", "max"]
 Setting = tuple[str | None, str | None]
 
 

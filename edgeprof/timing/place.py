@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeprof.boards.detect import Machine, detect_machine, emulated
+from edgeprof.boards.locks import Locks
 from edgeprof.boards.power import Power
 from edgeprof.boards.sensors.card import open_card
 from edgeprof.boards.sensors.desktop import read_desktop
@@ -79,6 +80,11 @@ class Place(Starter, Protocol):
         """What sets its power mode and clocks; the same each time."""
         ...
 
+    def locks(self, card: str) -> Locks:
+        """What holds the clocks of the discrete GPU at this PCI address. Raises BoardError where that cannot be done
+        from here."""
+        ...
+
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         """One sweep on a device at a time: a second one says so and waits."""
         ...
@@ -130,6 +136,9 @@ class Here:
 
     def power(self) -> Power:
         return self._power
+
+    def locks(self, card: str) -> Locks:
+        return Locks(card, self.root)
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         return device_lock(device, waiting)

@@ -20,6 +20,7 @@ from typing import Any
 
 from edgeprof.boards.detect import FILES as MACHINE_FILES
 from edgeprof.boards.detect import Machine, System, detect_machine, emulated, physical_cores
+from edgeprof.boards.locks import Locks
 from edgeprof.boards.power import Power
 from edgeprof.boards.sensors.card import Card
 from edgeprof.boards.sensors.desktop import FILES as DESKTOP_FILES
@@ -213,6 +214,12 @@ class Host:
 
     def power(self) -> Power:
         return self._power
+
+    def locks(self, card: str) -> Locks:
+        raise BoardError(
+            "the clocks of a GPU are not locked over ssh",
+            f"ssh -t {self.name} sudo nvidia-smi -i {card} -lgc MHZ (back: -rgc); every round keeps its clocks",
+        )
 
     def console(self, call: str, what: Mapping[str, Any]) -> dict[str, Any]:
         """Call a function of :mod:`edgeprof.boards.console` there; once more where the line is lost meanwhile.

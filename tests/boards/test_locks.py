@@ -1,0 +1,128 @@
+"""Locked clocks of a GPU that a library in C stands in for: what is called, what is kept, and that it is given back
+whatever happens. No figure of a GPU."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeprof.boards.locks import JOURNAL, TDP, Locked, Locks
+from edgeprof.errors import BoardError
+
+ADDRESS = "0000:05:00.0"
+A2 = Locked("GPU-0a2", "NVIDIA A2")
+HOLD = """
+import sys
+from pathlib import Path
+from edgeprof.boards.locks import Locks
+locks = Locks("0000:05:00.0", Path(sys.argv[1]))
+with locks.kept():
+    print(locks.use(None, "max"), flush=True)
+    sys.stdin.read()
+"""
+
+
+def locked(card: Path) -> dict[str, list[int]]:
+    """What is locked: lowest and highest clock."""
+    return {path.name: [int(n) for n in path.read_text().split()] for path in card.glob("*_lock")}
+
+
+@pytest.mark.parametrize(("clocks", "limit"), [("base", TDP), ("max", 1770)])
+def test_clocks_are_locked_and_given_back(card: Path, tmp_path: Path, clocks: str, limit: int) -> None:
+    locks = Locks(ADDRESS, tmp_path)
+    with locks.kept():
+        assert locks.left() == A2  # before anything is set
+        assert locked(card) == {}
+        assert "NVIDIA A2" in locks.use(None, clocks)
+        assert locked(card) == {"gpu_lock": [limit, limit], "memory_lock": [6251, 6251]}
+        assert "as its driver has them" in locks.use(None, None)
+        assert locked(card) == {}
+        locks.use(None, "max")
+    assert locked(card) == {}
+    assert not (tmp_path / JOURNAL).exists()
+
+
+def test_memory_that_cannot_be_locked_is_told(card: Path, tmp_path: Path) -> None:
+    (card / "volta").touch()
+    locks = Locks(ADDRESS, tmp_path)
+    with locks.kept():
+        assert "memory's not (Not Supported" in locks.use(None, "max")
+        assert locked(card) == {"gpu_lock": [1770, 1770]}
+    assert locked(card) == {}
+
+
+def test_root_alone_may(card: Path, tmp_path: Path) -> None:
+    (card / "denied").touch()
+    locks = Locks(ADDRESS, tmp_path)
+    with (
+        pytest.raises(BoardError, match="the clocks of NVIDIA A2 can be locked by root alone") as caught,
+        locks.kept(),
+    ):
+        locks.use(None, "max")
+    assert (
+        "sudo nvidia-smi -i 0000:05:00.0 -lgc 1770 (back: sudo nvidia-smi -i 0000:05:00.0 -rgc)"
+        in caught.value.hint
+    )
+    assert not (tmp_path / JOURNAL).exists()
+
+
+@pytest.mark.parametrize(("kind", "says"), [("old", "can from Volta on"), ("lost", "no GPU answers at")])
+def test_gpus_that_cannot(card: Path, tmp_path: Path, kind: str, says: str) -> None:
+    locks = Locks(ADDRESS, tmp_path)
+    (card / kind).touch()
+    with pytest.raises(BoardError, match=says), locks.kept():
+        locks.use(None, "base")
+    assert locks.left() is None
+
+
+def test_a_journal_that_cannot_be_written(card: Path, tmp_path: Path) -> None:
+    (tmp_path / "var").symlink_to("nowhere")
+    with (
+        pytest.raises(BoardError, match="journal of locked clocks cannot be written"),
+        Locks(ADDRESS, tmp_path).kept(),
+    ):
+        pass
+    assert locked(card) == {}
+
+
+def test_there_are_no_power_modes(tmp_path: Path) -> None:
+    assert Locks(ADDRESS, tmp_path).modes([]) == []
+    with pytest.raises(BoardError, match="a discrete GPU has no power modes") as caught:
+        Locks(ADDRESS, tmp_path).modes(["MAXN"])
+    assert "--clocks" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_kill_leaves_is_mended_from_the_journal(card: Path, tmp_path: Path, number: int) -> None:
+    for _ in range(2):  # the second finds what the first left
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline().startswith(b"SM clock of NVIDIA A2 locked at 1770 MHz")
+            process.send_signal(number)
+        assert locked(card) == {"gpu_lock": [1770, 1770], "memory_lock": [6251, 6251]}
+    locks = Locks(root=tmp_path)
+    assert locks.left() == A2
+    assert locks.restore() == A2
+    assert locked(card) == {}
+    assert locks.restore() is None
+
+
+def test_a_journal_of_a_gpu_that_is_gone_or_of_nonsense(card: Path, tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"uuid": "GPU-other", "name": "NVIDIA T4"}))
+    with pytest.raises(BoardError, match=r"NVIDIA T4 \(GPU-other\) does not answer") as caught:
+        Locks(root=tmp_path).restore()
+    assert "reboot" in caught.value.hint
+    assert path.exists()
+    path.write_text("{")
+    with pytest.raises(BoardError, match="cannot be read") as caught:
+        Locks(root=tmp_path).left()
+    assert "nvidia-smi -rgc" in caught.value.hint
