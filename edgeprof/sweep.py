@@ -19,6 +19,7 @@ from edgeprof.backends.trt import GPU, checked_device
 from edgeprof.boards.detect import Machine, find_board
 from edgeprof.boards.power import Rebooting
 from edgeprof.boards.sensors.gauges import AS_ROOT, Gauges
+from edgeprof.boards.sensors.host import HostReading
 from edgeprof.boards.sensors.reading import LABELS
 from edgeprof.boards.spec import Board, Estimator
 from edgeprof.errors import BackendError, BoardError, SpecError
@@ -112,7 +113,7 @@ class Target:
     def _mode(self, name: str | None) -> str | None:
         return self.control().modes([name])[0].name if name else self.power_mode
 
-    def _held(self, clocks: Clocks | None) -> Clocks | None:
+    def _held(self, clocks: str | None) -> str | None:
         if clocks and clocks not in (ways := self.control().holds):
             raise SpecError(
                 f"clocks cannot be held at '{clocks}' on {self.board}", f"--clocks {', '.join(ways)}"
@@ -248,7 +249,7 @@ def switched(
     """What brings the target into the setting of a case; None where nothing is to be set."""
     if not sets:
         return nullcontext()
-    return switching(target.control(), target.backend, target.place.sense, soak_s, say)
+    return switching(target.control(), target.backend, warmth(target), soak_s, say)
 
 
 def estimate_s(cases: Iterable[Case], rounds: int, stop: Stop, board: Board | None = None) -> float:
@@ -370,7 +371,7 @@ def run_sweep(
                     "leave out --energy; a GPU's driver is asked through nvidia-ml-py (edgeprof doctor)",
                 )
             if soak_s and not sets and not target.backend.simulated:
-                soaked = soak(cases[0], target.backend, target.place.sense, soak_s)
+                soaked = soak(cases[0], target.backend, warmth(target), soak_s)
                 say(soaked.told() if soaked else "not warmed up: no temperature can be read, or nothing runs")
             for sweep in sweeps:
                 store.add_sweep(sweep.model_dump(mode="json"))
@@ -485,6 +486,15 @@ def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
 def discrete(target: Target) -> bool:
     """Whether networks run on a discrete GPU."""
     return target.spec is not None and target.spec.kind == "discrete"
+
+
+def warmth(target: Target) -> Callable[[], HostReading]:
+    """What tells how warm that is which is measured: of a discrete GPU its own temperature."""
+    card = card_of(target)
+    if card is None:
+        return target.place.sense
+    gauges = target.place.gauges(card)
+    return lambda: HostReading(time.monotonic(), temperature_c=gauges.read().reading.temperature_c)
 
 
 def card_of(target: Target) -> str | None:

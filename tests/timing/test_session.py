@@ -698,6 +698,16 @@ def test_a_throttled_round_is_measured_again(calm, path):
     assert [superseded for *_, superseded in rounds_in(path)] == [0, 1, 0, 0]
 
 
+def test_what_a_gpu_told_of_cut_clocks_stands_beside_the_hosts_counter(real, path):
+    cut = replace(steady(1.0), telemetry={"throttled": True, "gpu_mhz": 900}, warnings=("throttled",))
+    backend = Steps(real, lambda case, number, turn: None if is_sentinel(case) else cut)
+    found = on_board(backend, path, Board())  # the processor's own counter stays where it is
+    assert len(asked(backend)) > len(CASES)
+    assert {case for case, code in found.warned if code == "throttled"} == set(CASES)
+    with Store(path) as store:
+        assert {m.telemetry["throttled"] for m in store.measurements()} == {True}
+
+
 def test_a_board_that_always_throttles_is_flagged_and_not_measured_for_ever(calm, path):
     found = on_board(calm, path, Board(lambda look: 1), rounds=2)
     assert found.measured == 3
