@@ -167,6 +167,7 @@ def beside(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     set around measurements, no figure of a GPU."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(Card, "interval_s", 0.05)
+    monkeypatch.setattr("edgeprof.modes.settle", lambda case, backend: True)  # seconds, on a busy machine
     with open_target("cpu") as here:
         facts = {**here.backend.facts(), "gpu_address": "0000:05:00.0"}
         monkeypatch.setattr(here.backend, "facts", lambda: facts)
