@@ -101,7 +101,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Carry out a command line; every error on purpose is two lines on standard error."""
+    """Carry out a command line; every error on purpose is two lines on standard error. ``help VERB`` is
+    ``VERB --help``."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
         status = app(arguments, prog_name="edgeprof", standalone_mode=False)
         sys.stdout.flush()

@@ -149,6 +149,11 @@ def mode_lines(modes: Sequence[ModeSummary]) -> Iterator[str]:
         yield "  dominated: another mode is as good in both, and better in one of them"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 case``, ``2 cases``, ``1,024 cases``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """``45 s`` or ``3 min 20 s`` or ``2 h 5 min``."""
     whole = round(seconds)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import duration, mode_lines, print_json, say, warn, watching
+from edgeprof.cli.output import counted, duration, mode_lines, print_json, say, warn, watching
 
 
 def sweep(
@@ -175,15 +175,13 @@ def sweep(
             else 0.01 * len(cases) * rounds
         )
         guess += long_s(long) * len(cases)
+        plan = f"{counted(len(cases), 'case')} × {counted(rounds, 'round')}, about {duration(guess)}"
         if dry_run:
             if json_:
                 print_json({"cases": len(cases), "rounds": rounds, "estimate_s": guess, "db": str(db)})
             else:
-                print(
-                    f"{len(cases)} cases × {rounds} rounds, about {duration(guess)} on {target.machine_title}"
-                )
+                print(f"{plan} on {target.machine_title}")
             return 0
-        plan = f"{len(cases)} cases × {rounds} rounds, about {duration(guess)}"
         say(
             f"{target.machine_title} · {target.runtime} · {plan if budget_s is None else f'for {duration(budget_s)}'}"
         )
@@ -230,8 +228,8 @@ def sweep(
         for line in mode_lines(modes):
             print(line)
         print(
-            f"{result.measured} measured, {result.reused} reused, {len(result.failed)} failed of {result.cases} cases"
-            f" in {duration(result.wall_s)} · {db}"
+            f"{result.measured} measured, {result.reused} reused, {len(result.failed)} failed"
+            f" of {counted(result.cases, 'case')} in {duration(result.wall_s)} · {db}"
         )
         if result.stopped == "reboot":
             print(

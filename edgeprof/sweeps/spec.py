@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Annotated, Any, Literal
 
@@ -115,10 +116,22 @@ class Blocks(BaseModel):
     chain: Annotated[tuple[Chain, ...], Field(min_length=1, max_length=100)]
 
     def scaled(self, nets: int | None, seed: int | None) -> Blocks:
-        """The same chains with about ``nets`` blocks in all, or another seed; None leaves it."""
-        part = 1.0 if nets is None else nets / sum(chain.nets for chain in self.chain)
-        chains = tuple(c.model_copy(update={"nets": max(round(c.nets * part), 1)}) for c in self.chain)
+        """The same chains with ``nets`` blocks in all, or another seed; None leaves it. Each chain has one at least,
+        unless there are fewer blocks than chains."""
+        counts = [chain.nets for chain in self.chain]
+        if nets is not None:
+            least = int(nets >= len(counts))
+            more = _shared(nets - least * len(counts), [least * (n - 1) for n in counts])
+            counts = [least + n for n in more]
+        chains = tuple(c.model_copy(update={"nets": n}) for c, n in zip(self.chain, counts, strict=True))
         return self.model_copy(update={"chain": chains, "seed": self.seed if seed is None else seed})
+
+
+def _shared(total: int, weights: Sequence[int]) -> list[int]:
+    """``total`` in whole parts in proportion to ``weights``; even parts where all are 0."""
+    weights = weights if any(weights) else [1] * len(weights)
+    ends = [total * end // sum(weights) for end in (0, *itertools.accumulate(weights))]
+    return [high - low for low, high in itertools.pairwise(ends)]
 
 
 class SweepSpec(BaseModel):

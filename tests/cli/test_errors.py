@@ -337,6 +337,12 @@ def test_without_a_verb_it_shows_its_help(edgeprof: Callable[..., Any]) -> None:
     assert "..." not in out.partition("Commands:")[2]
 
 
+def test_help_is_a_verb_too(edgeprof: Callable[..., Any]) -> None:
+    assert edgeprof("help") == edgeprof("--help")
+    assert edgeprof("help", "merge") == edgeprof("merge", "--help")
+    assert edgeprof("help", "cow")[0] == 2
+
+
 def test_version(edgeprof: Callable[..., Any]) -> None:
     from edgeprof import __version__
 

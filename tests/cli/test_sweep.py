@@ -84,6 +84,11 @@ def test_a_dry_run_measures_nothing(edgeprof: Callable[..., Any], edgeprof_json:
     status, out, err = edgeprof("sweep", "family", "--nets", "60", "--dry-run", "--db", "g.db")
     assert (status, err) == (0, "")
     assert out.startswith("60 cases × 3 rounds, about ")
+    status, out, err = edgeprof(
+        "sweep", "kernels", "--nets", "1", "--rounds", "1", "--dry-run", "--db", "g.db"
+    )
+    assert (status, err) == (0, "")
+    assert out.startswith("1 case × 1 round, about ")
     assert not Path("g.db").exists()
 
 

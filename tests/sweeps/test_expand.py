@@ -302,6 +302,21 @@ def test_another_number_or_seed_of_blocks() -> None:
     assert {work.batch for work in expand(sweep.override({"batch": (2,)}))} == {2}
 
 
+@pytest.mark.parametrize("nets", [1, 3, 20, 21, 22, 50, 400, 1000])
+def test_as_many_blocks_as_are_asked_for_from_as_many_chains_as_can_be(nets: int) -> None:
+    blocks = read_sweep("kernels").resampled(nets, None).blocks
+    assert blocks is not None
+    counts = [chain.nets for chain in blocks.chain]
+    assert sum(counts) == nets
+    assert sum(count > 0 for count in counts) == min(nets, len(counts))
+
+
+def test_the_file_s_own_number_of_blocks_changes_nothing() -> None:
+    sweep = read_sweep("kernels")
+    assert sweep.blocks is not None
+    assert sweep.resampled(sum(chain.nets for chain in sweep.blocks.chain), None) == sweep
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
