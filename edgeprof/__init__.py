@@ -31,6 +31,7 @@ _API = {
     "read_law": "edgeprof.fit.law",
     "write_law": "edgeprof.fit.law",
     "predict": "edgeprof.fit.law",
+    "memory_of": "edgeprof.fit.memory",
     "block": "edgeprof.nets.blocks",
     "validate_law": "edgeprof.validation",
     "profile_model": "edgeprof.profile",

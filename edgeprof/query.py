@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.intervals import half_widths, probabilities, widening
 from edgeprof.fit.law import LEVEL, Law, clocks_widening, outside, predict, strange
-from edgeprof.nets.columns import Bodies, Ints, head_activations, head_macs, head_parameters
+from edgeprof.fit.memory import UNFITTED, Term, room_of
+from edgeprof.nets.columns import (
+    Bodies,
+    Ints,
+    head_largest,
+    head_live,
+    head_macs,
+    head_parameters,
+    head_results,
+)
 from edgeprof.nets.graph import MAX_BYTES
 from edgeprof.nets.spec import NetSpec
 from edgeprof.pricing import PER_BODY, pricer
@@ -50,7 +59,7 @@ class Goal:
     """What a network must meet. ``at_least`` is in tiles/ms; an ``image`` (width, height in pixels) is cut into tiles,
     the last of a row or column padded, ``fps`` times a second; ``at_most_ms`` is the latency of a run. All of them
     must be met with ``probability`` (0.5: by the prediction itself) by a law that has errors to judge by, else by its
-    prediction."""
+    prediction; time and memory together."""
 
     at_least: float | None = None
     image: tuple[int, int] | None = None
@@ -96,8 +105,9 @@ class Goal:
 @dataclass(frozen=True)
 class Found:
     """A network and what a law says of it. ``interval_ms`` is of the latency, ``interval`` of tiles/ms; both None where
-    the law has no errors to judge by, as is the ``probability`` of meeting the goal, or where the goal is none of time.
-    ``memory_mib`` is an estimate: parameters, and the largest input and output of one layer."""
+    the law has no errors to judge by, as is the ``probability`` of meeting the goal, or where the goal is none of time
+    or memory. ``memory_mib`` is the peak by the law's memory model, with its interval; without one (None) it is the
+    least that is needed: parameters, and the largest input and output of one layer."""
 
     law: str
     net: NetSpec
@@ -111,6 +121,7 @@ class Found:
     parameters: int
     macs_per_tile: int
     memory_mib: float
+    memory_interval_mib: tuple[float, float] | None
     in_domain: bool
     outside: tuple[Mapping[str, Any], ...]
     pareto: bool
@@ -121,10 +132,14 @@ class LawAnswer:
     """What one law says: how many networks meet the goal, how many of those are outside its domain, how many of all are
     (``outside``), and of how many it says nothing (``unpriced``). ``nets`` are the best that meet the goal, or the
     nearest to it if none does; ``front`` the Pareto front of those that do, best by the first axis first. If the front
-    has more networks (``front_size``) than asked for, they are spread evenly over the first axis on a log scale."""
+    has more networks (``front_size``) than asked for, they are spread evenly over the first axis on a log scale.
+    ``memory_fitted``: the law has a memory model; without one memory is a lower bound. ``room_mib`` is what a network
+    could have there, None where nothing tells."""
 
     law: str
     board: str
+    memory_fitted: bool
+    room_mib: float | None
     reaching: int
     reaching_outside: int
     outside: int
@@ -156,12 +171,14 @@ def quantities_of(own: LawAnswer) -> dict[str, Quantity | None]:
         return {"networks": exact(own.reaching), **dict.fromkeys(names, none)}
     best = own.nets[0]
     why = "" if best.interval_ms else "no errors in the law"
+    low, high = best.memory_interval_mib or (best.memory_mib, None)
+    least = "" if own.memory_fitted else UNFITTED
     return {
         "networks": exact(own.reaching),
         **speeds(best.latency_ms, best.interval_ms, best.batch, why),
         "parameters": exact(best.parameters),
         "macs_per_tile": exact(best.macs_per_tile),
-        "memory_mib": exact(best.memory_mib),
+        "memory_mib": Quantity(best.memory_mib, low, high, least),
     }
 
 
@@ -262,6 +279,7 @@ class _Asked:
 class _Figures:
     """Numbers of networks, worked out when they are needed: of [body, fc, neurons, classes], or one head a body."""
 
+    asked: _Asked
     bodies: Bodies
     part: slice  # the bodies meant
     heads: Heads
@@ -295,21 +313,81 @@ class _Figures:
         return np.asarray(self._per_body(self.bodies.parameters) + self._of_heads(head_parameters))
 
     @cached_property
+    def sizes(self) -> dict[Term, Any]:
+        """What :func:`edgeprof.nets.footprint.footprint` gives, as columns in MiB: those that the law asks for."""
+        model = self.asked.law.memory
+        found: dict[Term, Any] = {"base": 1.0, "weights": 4 * self.parameters / MIB}
+        asked: Collection[Term] = {"live"} if model is None else model.seen.keys() - {"weights"}
+        held, heads = self.bodies.held(model.block if model else 1), self.heads
+        for name in asked:
+            body = self._per_body(getattr(held, name))
+            if name == "live":
+                values = np.maximum(body, self._of_heads(head_live))
+            elif name == "largest":
+                values = np.maximum(body, self._of_heads(head_largest))
+            else:
+                values = body + head_results(heads.fc, heads.neurons, heads.classes)
+            found[name] = 4 * self.batch * values / MIB
+        return found
+
+    @cached_property
     def memory(self) -> Vector:
-        values = np.maximum(self._per_body(self.bodies.activations), self._of_heads(head_activations))
-        return np.asarray(4 * (self.parameters + self.batch * values) / MIB)
+        model = self.asked.law.memory
+        return np.asarray(model.most_mib(self.sizes) if model else self.sizes["weights"] + self.sizes["live"])
 
-    def limit_ms(self, goal: Goal) -> Vector:
+    @cached_property
+    def memory_widening(self) -> Vector:
+        model = self.asked.law.memory
+        return np.asarray(model.widening(self.sizes) if model else 1.0)
+
+    @cached_property
+    def memory_chance(self) -> Vector | None:
+        """The probability to keep within the goal's memory; None without such a limit or a memory model."""
+        model, limit = self.asked.law.memory, self.asked.goal.max_memory_mib
+        if model is None or limit is None:
+            return None
+        return model.chances(self.memory, self.memory_widening, limit)
+
+    @cached_property
+    def fits(self) -> Mask:
+        """Which keep within the goal's memory; by a lower bound where the law has no memory model."""
+        goal, chance = self.asked.goal, self.memory_chance
+        if goal.max_memory_mib is None:
+            return np.broadcast_to(True, self.latency_ms.shape)
+        if chance is None:
+            return np.asarray(self.memory <= goal.max_memory_mib)
+        return np.asarray(chance >= goal.probability)
+
+    @cached_property
+    def chance(self) -> Vector | None:
+        """The probability to meet the goal's time and memory; None where no errors tell. Of both together it is the
+        least that it can be, however their errors go together: the sum of both less one (Fréchet's bound)."""
+        law, goal, chance = self.asked.law, self.asked.goal, self.memory_chance
+        if not goal.timed or not law.strata:
+            return chance
+        timed = probabilities(law.strata, self.latency_ms, self.limit_ms, self.widening)
+        return timed if chance is None else np.maximum(timed + chance - 1, 0)
+
+    @cached_property
+    def limit_ms(self) -> Vector:
+        """The latency of a run that meets the goal."""
         tile = self.bodies.knobs["tile"].astype(float)
-        return self._per_body(goal.limit_ms(tile, self.bodies.knobs["batch"]))
+        return self._per_body(self.asked.goal.limit_ms(tile, self.bodies.knobs["batch"]))
 
-    def reach(self, law: Law, goal: Goal) -> Mask:
+    @cached_property
+    def reach(self) -> Mask:
         """Which meet the goal: latency · exp(half-width · widening) within the limit, the half-width being that beyond
-        which the probability lies on one side (:func:`edgeprof.fit.intervals.probabilities`)."""
-        limit, level = self.limit_ms(goal), 2 * goal.probability - 1
+        which the probability lies on one side (:func:`edgeprof.fit.intervals.probabilities`); with a limit of memory
+        that is judged by errors too, by the probability of both."""
+        law, goal = self.asked.law, self.asked.goal
+        if not goal.timed:
+            return self.fits
+        if law.strata and self.memory_chance is not None and self.chance is not None:
+            return np.asarray(self.chance >= goal.probability)
+        limit, level = self.limit_ms, 2 * goal.probability - 1
         if law.strata and level > 0:
             limit = limit * np.exp(-half_widths(law.strata, self.latency_ms, level) * self.widening)
-        return np.asarray(self.latency_ms <= limit)
+        return np.asarray(self.fits & (self.latency_ms <= limit))
 
 
 class _Best:
@@ -399,8 +477,8 @@ def _stream(asked: _Asked) -> _Streamed:
         if goal.max_parameters is not None:
             good &= figures.parameters <= goal.max_parameters
         if goal.max_memory_mib is not None:
-            good &= figures.memory <= goal.max_memory_mib
-        reach = good & figures.reach(law, goal) if goal.timed else good
+            good &= figures.fits
+        reach = good & figures.reach if goal.timed else good
         tiers = [reach] if inside.all() else [reach & inside, reach & ~inside]
         for tier, mask in enumerate(tiers):
             reaching[tier] += int(np.count_nonzero(mask))
@@ -410,7 +488,7 @@ def _stream(asked: _Asked) -> _Streamed:
             x, y = (AXES[axis] * getattr(figures, axis) for axis in asked.axes)
             front[tier].offer(mask, x, y, figures.latency_ms, places)
         if goal.timed and not any(reaching):
-            ratio = figures.limit_ms(goal) / figures.latency_ms
+            ratio = figures.limit_ms / figures.latency_ms
             for tier, mask in enumerate([good & inside, good & ~inside]):
                 near[tier].offer(mask, ratio, figures.speed, figures.latency_ms, places)
     chosen = best if any(reaching) else near
@@ -421,6 +499,8 @@ def _stream(asked: _Asked) -> _Streamed:
     answer = LawAnswer(
         law=law.name,
         board=law.board,
+        memory_fitted=law.memory is not None,
+        room_mib=room_of(law),
         reaching=sum(reaching),
         reaching_outside=reaching[1],
         outside=counts["outside"],
@@ -459,7 +539,7 @@ def _chunks(asked: _Asked, counts: dict[str, int]) -> Iterator[tuple[_Figures, I
                 part = slice(i, i + step)
                 with np.errstate(all="ignore"):
                     latency = latency_of(part)
-                figures = _Figures(slab.bodies, part, heads, latency, around[part][PER_BODY] * beyond)
+                figures = _Figures(asked, slab.bodies, part, heads, latency, around[part][PER_BODY] * beyond)
                 counts["considered"] += latency.size
                 yield figures, slab.places[part][PER_BODY] * nets.head_count + heads.places
 
@@ -491,18 +571,11 @@ def _found(asked: _Asked, places: Ints, latency_ms: Vector, on_front: frozenset[
         return ()
     law, goal, wide = asked.law, asked.goal, asked.wide
     slab, heads = asked.space.at(places)
-    figures = _Figures(
-        slab.bodies,
-        slice(None),
-        heads,
-        latency_ms,
-        _of_bodies(wide, slab) * _of_heads(wide, heads) * asked.of_clocks,
-    )
-    reach = figures.reach(law, goal) if goal.timed else np.ones(len(places), bool)
-    chance: list[float] | list[None] = [None] * len(places)
-    if goal.timed and law.strata:
-        limit = figures.limit_ms(goal)
-        chance = probabilities(law.strata, latency_ms, limit, figures.widening).tolist()
+    widening = _of_bodies(wide, slab) * _of_heads(wide, heads) * asked.of_clocks
+    figures = _Figures(asked, slab.bodies, slice(None), heads, latency_ms, widening)
+    known = figures.chance
+    chance: list[float] | list[None] = [None] * len(places) if known is None else known.tolist()
+    around = np.broadcast_to(figures.memory_widening, len(places))
     found = []
     for i, place in enumerate(places.tolist()):
         net, batch = asked.space.net(place)
@@ -518,10 +591,15 @@ def _found(asked: _Asked, places: Ints, latency_ms: Vector, on_front: frozenset[
                 interval_ms=interval,
                 interval=(batch / interval[1], batch / interval[0]) if interval else None,
                 probability=chance[i],
-                reaches=bool(reach[i]) and _within(figures, goal, i),
+                reaches=bool(figures.reach[i]) and _within(figures, goal, i),
                 parameters=int(figures.parameters[i]),
                 macs_per_tile=int(figures.macs[i]),
                 memory_mib=float(figures.memory[i]),
+                memory_interval_mib=law.memory.interval(
+                    float(figures.memory[i]), float(around[i]), asked.level
+                )
+                if law.memory
+                else None,
                 in_domain=not beyond,
                 outside=beyond,
                 pareto=place in on_front,
@@ -531,8 +609,7 @@ def _found(asked: _Asked, places: Ints, latency_ms: Vector, on_front: frozenset[
 
 
 def _within(figures: _Figures, goal: Goal, i: int) -> bool:
-    limits = (figures.parameters[i], goal.max_parameters), (figures.memory[i], goal.max_memory_mib)
-    return all(limit is None or value <= limit for value, limit in limits)
+    return goal.max_parameters is None or bool(figures.parameters[i] <= goal.max_parameters)
 
 
 def _side_by_side(asked: Sequence[_Asked], streams: Sequence[_Streamed]) -> tuple[Found, ...]:

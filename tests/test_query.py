@@ -15,9 +15,10 @@ from edgeprof import query
 from edgeprof.errors import SpecError
 from edgeprof.fit.intervals import probabilities, widening
 from edgeprof.fit.law import Law, Prediction, predict_many, read_law
+from edgeprof.fit.memory import Memory, MemoryModel, memory_of
 from edgeprof.nets.network import net_operators, total_macs, total_parameters
 from edgeprof.nets.spec import NetSpec
-from edgeprof.query import Answer, Found, Goal, query_nets
+from edgeprof.query import Answer, Found, Goal, quantities_of, query_nets
 
 DATA = Path(__file__).parent / "data" / "laws"
 STUDY = read_law("gtx960-theano")
@@ -227,6 +228,84 @@ def test_limits_of_memory_and_parameters() -> None:
     layers = [o for o in net_operators(net.net, net.batch) if o.op_type in ("Conv", "MaxPool", "Gemm")]
     most = max(o.dims["X"] + o.dims["Y"] for o in layers)
     assert net.memory_mib == pytest.approx(4 * (net.parameters + most) / 2**20)
+
+
+TAKES = MemoryModel(
+    of="process",
+    build={"base": 1.0, "weights": 3.0},
+    block=16,
+    most={"base": 2.0, "weights": 2.0, "live": 1.0, "largest": 0.5, "results": 0.25},
+    errors=tuple(0.01 * i - 0.2 for i in range(60)),
+    seen={"weights": (0.1, 1.0), "live": (0.0, 9.0), "largest": (0.0, 9.0), "results": (0.0, 30.0)},
+    networks=60,
+    room_mib=8.0,
+)
+WITH_MEMORY = KERNELS.model_copy(update={"memory": TAKES})
+
+
+@cache
+def _taken() -> dict[tuple[NetSpec, int], Memory]:
+    return {_identity(p): memory_of(WITH_MEMORY, p.net, p.batch) for p, _, _ in _all(KERNELS)}
+
+
+def _fits(memory: Memory, limit: float) -> float:
+    return float(TAKES.chances(memory.mib, memory.widening, limit))
+
+
+def test_memory_is_what_the_model_says_of_each_network() -> None:
+    answer = query_nets(WITH_MEMORY, GRID, top=10_000)
+    assert (answer.laws[0].memory_fitted, answer.laws[0].room_mib) == (True, 8.0)
+    for net in answer.nets:
+        one = _taken()[_identity(net)]
+        assert net.memory_mib == pytest.approx(one.mib, rel=1e-12)
+        assert net.memory_interval_mib == pytest.approx(one.interval_mib, rel=1e-12)
+    wide = {round(one.widening, 3) for one in _taken().values()}
+    assert min(wide) == 1
+    assert len(wide) > 3
+
+
+@pytest.mark.parametrize("sure", [0.5, 0.9, 0.99])
+def test_networks_that_fit_with_a_probability(sure: float) -> None:
+    answer = query_nets(WITH_MEMORY, GRID, Goal(max_memory_mib=6, probability=sure), top=10_000)
+    wanted = {net: p for net, one in _taken().items() if (p := _fits(one, 6)) >= sure}
+    assert {_identity(net): net.probability for net in answer.nets} == pytest.approx(wanted)
+    assert all(net.reaches for net in answer.nets)
+    assert 0 < len(wanted) == answer.laws[0].reaching < len(_taken())
+
+
+def test_time_and_memory_must_both_be_met_whatever_their_errors_share() -> None:
+    answer = query_nets(WITH_MEMORY, GRID, Goal(at_least=20, max_memory_mib=6), top=10_000)
+    wanted = {}
+    for p, _, _ in _all(KERNELS):
+        timed, fits = _chance(KERNELS, p, p.batch / 20), _fits(_taken()[_identity(p)], 6)
+        if timed + fits - 1 >= 0.9:
+            wanted[_identity(p)] = timed + fits - 1
+    assert {_identity(net): net.probability for net in answer.nets} == pytest.approx(wanted)
+    by_time = query_nets(WITH_MEMORY, GRID, Goal(at_least=20), top=1).laws[0].reaching
+    by_memory = query_nets(WITH_MEMORY, GRID, Goal(max_memory_mib=6), top=1).laws[0].reaching
+    assert 0 < len(wanted) < min(by_time, by_memory)
+
+
+def test_a_law_that_judges_time_by_its_prediction_judges_memory_by_errors() -> None:
+    law = STUDY.model_copy(update={"memory": TAKES})
+    answer = query_nets(law, GRID, Goal(at_least=10, max_memory_mib=6), top=10_000)
+    fast = {_identity(p) for p, _, _ in _all(STUDY) if p.tiles_per_ms >= 10}
+    wanted = {net for net in fast if _fits(_taken()[net], 6) >= 0.9}
+    assert {_identity(net) for net in answer.nets} == wanted
+    assert 0 < len(wanted) < len(fast)
+
+
+def test_required_memory_is_judged_by_the_interval_and_a_lower_bound_shows_nothing_met() -> None:
+    (own,) = query_nets(WITH_MEMORY, GRID, top=1).laws
+    known, best = quantities_of(own)["memory_mib"], own.nets[0]
+    assert known is not None
+    assert (known.low, known.high) == best.memory_interval_mib
+    (old,) = query_nets(KERNELS, GRID, top=1).laws
+    bound = quantities_of(old)["memory_mib"]
+    assert bound is not None
+    assert (bound.low, bound.high) == (bound.value, None)
+    assert old.memory_fitted is False
+    assert old.nets[0].memory_interval_mib is None
 
 
 def test_where_none_reaches_the_nearest_are_told() -> None:

@@ -10,6 +10,7 @@ LIBRARY = "libcuda.so.1"
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the stream does not wait for the default one
 COMPUTE_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 MULTIPROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+INTEGRATED = 18  # CU_DEVICE_ATTRIBUTE_INTEGRATED: its memory is the processor's
 L2_BYTES = 38  # CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do is not of the capture
 NO_DEVICE = "nvidia-smi must list the GPU; in a container, pass it in"
@@ -80,6 +81,10 @@ class Device:
             "gpu_memory_mib": memory.value // 2**20,
             "cuda_driver": "%d.%d" % (version.value // 1000, version.value % 1000 // 10),
         }
+
+    def integrated(self):
+        """Whether processor and GPU share the memory, as on a Jetson."""
+        return self._attribute(INTEGRATED) == 1
 
     def free_bytes(self):
         """Memory of the GPU that nobody has."""

@@ -100,7 +100,10 @@ def open_session(kind, model, settings, providers, weights, profiled):
 
 
 class Session(object):
-    """A loaded network with its inputs and outputs bound on the device."""
+    """A loaded network with its inputs and outputs bound on the device. ``shared``: that is a GPU in the processor's
+    memory."""
+
+    shared = False
 
     def __init__(self, session, load_ms, folder):
         self.load_ms = load_ms

@@ -221,6 +221,11 @@ class CudaSession(ort.Session):
         self._values = {}
         self._outputs = []
 
+    @property
+    def shared(self):
+        """Whether the GPU's memory is the processor's."""
+        return self._gpu.integrated()
+
     def bind(self, inputs):
         """Copy ``inputs`` (name → array) to the GPU, and give outputs of known shape a place there: a captured graph
         needs the same addresses in every run."""
@@ -253,8 +258,8 @@ class CudaSession(ort.Session):
 
     def observe(self, clock):
         """Single runs by the GPU's own clock, from an event before to an event behind what they launch; memory of the
-        GPU, taken by loading, and by loading and running (its allocator gives nothing back before the end); and what
-        its sensors say while it is still warm."""
+        GPU, free before, taken by loading, and by loading and running (its allocator gives nothing back before the
+        end), where the GPU has its own; and what its sensors say while it is still warm."""
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -263,12 +268,12 @@ class CudaSession(ort.Session):
         while len(times) < 3 or (clock() - begin < TIMED_S * 1e9 and len(times) < TIMED_RUNS):
             times.append(self._gpu.time_ns(lambda: self._session.run_with_iobinding(self._binding, options)))
         sensed = sensors.get(self._gpu.number)
-        return {
-            "device_ns": times,
-            "gpu_build_mib": max(self._built, 0) / 2.0**20,
-            "gpu_memory_mib": max(self._free - self._gpu.free_bytes(), 0) / 2.0**20,
-            "sensors": sensed.read() if sensed else {},
-        }
+        found = {"device_ns": times, "sensors": sensed.read() if sensed else {}}
+        if not self.shared:
+            found["gpu_free_mib"] = self._free / 2.0**20
+            found["gpu_build_mib"] = max(self._built, 0) / 2.0**20
+            found["gpu_memory_mib"] = max(self._free - self._gpu.free_bytes(), 0) / 2.0**20
+        return found
 
     def profile(self, skip):
         """As on a processor; Refused where a node ran elsewhere than on the GPU."""

@@ -124,7 +124,8 @@ class RuntimeBackend:
             kernels=told.kernels,
             event_us=event_us,
             telemetry={
-                **{name: answer[name] for name in ("build_mib", "memory_mib", "left_mib", "counters")},
+                **answer["memory"],
+                "counters": answer["counters"],
                 **beside,
                 **told.telemetry,
                 "disturbance": asdict(noise),

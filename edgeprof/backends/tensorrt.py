@@ -291,6 +291,11 @@ class Session(object):
             self._context.enqueue_emits_profile = False
         self._built = free - gpu.free_bytes()
 
+    @property
+    def shared(self):
+        """Whether the GPU's memory is the processor's."""
+        return self._gpu.integrated()
+
     def names(self, mode):
         """The engine's tensors that are of this mode, ``INPUT`` or ``OUTPUT``."""
         names = (self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors))
@@ -336,18 +341,17 @@ class Session(object):
         return [self._outputs[name].copy() for name in self.names("OUTPUT")]
 
     def observe(self, clock):
-        """Single runs by the GPU's own clock; memory of the GPU; the engine's size and what building it took; what the
-        sensors say while the GPU is still warm."""
+        """Single runs by the GPU's own clock; memory of a GPU that has its own; the engine's size and what building it
+        took; what the sensors say while the GPU is still warm."""
         times, begin = [], clock()
         while len(times) < 3 or (clock() - begin < TIMED_S * 1e9 and len(times) < TIMED_RUNS):
             times.append(self._gpu.time_ns(self._enqueue))
         sensed = opened.get("sensors")
-        found = {
-            "device_ns": times,
-            "gpu_build_mib": max(self._built, 0) / 2.0**20,
-            "gpu_memory_mib": max(self._free - self._gpu.free_bytes(), 0) / 2.0**20,
-            "sensors": sensed.read() if sensed else {},
-        }
+        found = {"device_ns": times, "sensors": sensed.read() if sensed else {}}
+        if not self.shared:
+            found["gpu_free_mib"] = self._free / 2.0**20
+            found["gpu_build_mib"] = max(self._built, 0) / 2.0**20
+            found["gpu_memory_mib"] = max(self._free - self._gpu.free_bytes(), 0) / 2.0**20
         found.update(self._facts)
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -233,6 +234,25 @@ def percent(text: str) -> float:
     if not 0 < value < 1:
         raise SpecError(f"{text!r} is no share", "write it as 1% or 0.01, between 0 and 100 %")
     return value
+
+
+def mebibytes(text: str) -> float:
+    """``512``, ``512MiB``, ``4GiB`` or ``4GB`` in MiB; a bare number is MiB.
+
+    :raises SpecError: it is none of these, or not above 0.
+    """
+    found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *((?:[KMGT]i?)?B)?", text.strip(), re.IGNORECASE)
+    try:
+        value = float(found[1]) if found else 0.0
+    except ValueError:
+        value = 0.0
+    if found is None or not 0 < value < math.inf:
+        raise SpecError(
+            f"--max-memory {text} is no amount of memory", "write it as 512MiB or 4GiB; a bare number is MiB"
+        )
+    unit = (found[2] or "MiB").lower()
+    power = "bkmgt".index(unit[0])
+    return float(value * (1024.0 if "i" in unit else 1000.0) ** power / 2**20)
 
 
 def seconds(text: str) -> float:

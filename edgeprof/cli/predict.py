@@ -16,6 +16,7 @@ from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
     from edgeprof.fit.law import Law, Prediction
+    from edgeprof.fit.memory import Memory
     from edgeprof.nets.network import Network
 
 ASSUMED_BATCH = 1024
@@ -78,8 +79,9 @@ def predict(
     from edgeprof.fit.clocks import at_clocks, flags, told
     from edgeprof.fit.law import predict as predicted
     from edgeprof.fit.law import read_law
+    from edgeprof.fit.memory import memory_of
     from edgeprof.nets.spec import net_spec
-    from edgeprof.requirements import judge, parse_requirement, speeds
+    from edgeprof.requirements import Quantity, judge, parse_requirement, speeds
 
     wanted = [parse_requirement(text) for text in require or ()]
     knobs = o.given(
@@ -129,18 +131,23 @@ def predict(
     warn(found_law.warnings)
     unpriced = "operators without a price" if found.gap_share is None else "no errors in the law"
     why = "" if found.interval_ms else unpriced
-    verdicts = judge(wanted, speeds(found.latency_ms, found.interval_ms, found.batch, why))
+    memory = memory_of(found_law, net, found.batch, o.percent(level))
+    low, high = memory.interval_mib or (memory.mib, None)
+    quantities = speeds(found.latency_ms, found.interval_ms, found.batch, why)
+    quantities["memory_mib"] = Quantity(memory.mib, low, high, memory.why)
+    verdicts = judge(wanted, quantities)
     if json_:
         print_json(
             {
                 **_network(found),
                 **_document(found, found_law.name),
                 **({"clocks": found_law.clocks} if found_law.clocks else {}),
+                **_memory(memory),
                 **({"requirements": verdict_rows(verdicts)} if verdicts else {}),
             }
         )
     else:
-        _show(found, found_law.name, told(found_law.clocks))
+        _show(found, found_law.name, told(found_law.clocks), memory)
         if found.gaps:
             _show_gaps(found)
         show_verdicts(verdicts)
@@ -173,6 +180,18 @@ def _document(found: Prediction, law: str) -> dict[str, Any]:
         "in_domain": found.in_domain,
         "outside": found.outside,
         "law": law,
+    }
+
+
+def _memory(memory: Memory) -> dict[str, Any]:
+    return {
+        "memory_mib": memory.mib,
+        "memory_interval_mib": memory.interval_mib,
+        "memory_build_mib": memory.build_mib,
+        "memory_fitted": memory.fitted,
+        "memory_of": memory.of,
+        "room_mib": memory.room_mib,
+        "fits_probability": memory.fits,
     }
 
 
@@ -226,13 +245,30 @@ def _show_gaps(found: Prediction) -> None:
         print(f"    {f'{op_type} ×{count}':<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
 
 
-def _show(found: Prediction, law: str, clocks: str) -> None:
+def _show_memory(memory: Memory) -> None:
+    if memory.fitted:
+        low_high = memory.interval_mib
+        interval = (
+            f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * memory.level:.0f} %" if low_high else ""
+        )
+        print(f"  memory      {memory.mib:.4g} MiB at its peak{interval}, {memory.build_mib:.4g} to build")
+    else:
+        print(f"  memory      {memory.mib:.4g} MiB at least: weights, and the most values alive at once")
+    if memory.fits is not None:
+        chance = "> 0.999" if memory.fits > 0.999 else f"{memory.fits:.3g}"
+        print(f"              fits in the {memory.room_mib:,.0f} MiB that were left: P {chance}")
+    elif memory.room_mib:
+        print(f"              of {memory.room_mib:,.0f} MiB, less what system and runtime take")
+
+
+def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
     title = f"{found.net.label()} · batch {found.batch} · law {law}{f' · {clocks}' if clocks else ''}"
     print(textwrap.fill(title, WIDTH, subsequent_indent="  "))
     low_high = found.interval_ms
     interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
     print(f"  latency     {found.latency_ms:.5g} ms per run{interval}")
     print(f"  speed       {found.tiles_per_ms:.6g} tiles/ms, {found.ms_per_tile:.4g} ms per tile")
+    _show_memory(memory)
     parts = [
         (k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0
     ]

@@ -37,15 +37,15 @@ def query(
     fps: Annotated[float | None, typer.Option(help="Such images per second.")] = None,
     at_most_ms: Annotated[float | None, typer.Option(help="Latency of a run (one batch), at most.")] = None,
     max_memory: Annotated[
-        float | None,
-        typer.Option(help="MiB at most: parameters and the largest layer's input and output (an estimate)."),
+        str | None,
+        typer.Option(help="Memory at its peak, at most, such as 512MiB or 4GiB; a bare number is MiB."),
     ] = None,
     max_parameters: Annotated[float | None, typer.Option(help="Weights and biases, at most.")] = None,
     max_energy: Annotated[
         float | None, typer.Option(help="mJ per tile at most, where the law knows energy.")
     ] = None,
     probability: Annotated[
-        float, typer.Option(help="A network must meet the time with this probability.")
+        float, typer.Option(help="A network must meet time and memory with this probability.")
     ] = 0.9,
     rank: Annotated[
         Literal["macs", "parameters", "speed"], typer.Option(help="The best networks have most of this.")
@@ -105,7 +105,7 @@ def query(
         image=_size(image),
         fps=fps,
         at_most_ms=at_most_ms,
-        max_memory_mib=max_memory,
+        max_memory_mib=None if max_memory is None else o.mebibytes(max_memory),
         max_parameters=max_parameters,
         max_energy_mj=max_energy,
         probability=probability,
@@ -180,6 +180,8 @@ def _document(found: Answer, goal: Goal, level: float, why: Explanation | None) 
             {
                 "law": own.law,
                 "board": own.board,
+                "memory_fitted": own.memory_fitted,
+                "room_mib": own.room_mib,
                 "reaching": own.reaching,
                 "reaching_outside": own.reaching_outside,
                 "outside": own.outside,
@@ -219,13 +221,17 @@ def _csv(rows: Sequence[Found]) -> None:
         }
         low_high = {
             f"{end}_{key}": (value[place] if value else "")
-            for key, value in (("ms", net.interval_ms), ("tiles_per_ms", net.interval))
+            for key, value in (
+                ("ms", net.interval_ms),
+                ("tiles_per_ms", net.interval),
+                ("memory_mib", net.memory_interval_mib),
+            )
             for place, end in enumerate(("low", "high"))
         }
         numbers = {
             k: "" if v is None else v
             for k, v in vars(net).items()
-            if k not in ("net", "interval_ms", "interval", "outside")
+            if k not in ("net", "interval_ms", "interval", "memory_interval_mib", "outside")
         }
         flat = {**knobs, **numbers, **low_high, "outside": " ".join(item["what"] for item in net.outside)}
         if i == 0:
@@ -243,7 +249,7 @@ def _show(found: Answer, goal: Goal, rows: Sequence[Found], axes: Sequence[str] 
         mark = "✓" if own.reaching else "✗"
         told = f"reach {wanted}" if wanted else "fit" if limited else "priced"
         print(f"{mark} {own.law}: {own.reaching:,} of {found.considered:,} networks {told}"[:WIDTH])
-        for line in _notes(own):
+        for line in _notes(own, goal):
             print(f"    {line}")
     if goal.image:
         print(
@@ -276,7 +282,7 @@ def _wanted(found: Answer, goal: Goal) -> str:
     return " and ".join(parts)
 
 
-def _notes(own: LawAnswer) -> list[str]:
+def _notes(own: LawAnswer, goal: Goal) -> list[str]:
     found = []
     chances = [net.probability for net in own.nets]
     if own.reaching and chances and chances[0] is None and not own.nets[0].interval:
@@ -285,6 +291,16 @@ def _notes(own: LawAnswer) -> list[str]:
         found.append(f"{own.reaching_outside:,} of them are outside what the law has seen (?), ranked last")
     if own.unpriced:
         found.append(f"{own.unpriced:,} networks get no finite time from this law")
+    if goal.max_memory_mib and not own.memory_fitted:
+        found.append("MiB is the least needed: the law has no memory model, so more may not fit")
+    elif own.memory_fitted and own.nets and own.room_mib and not goal.max_memory_mib:
+        fits = sum(
+            net.memory_interval_mib is not None and net.memory_interval_mib[1] <= own.room_mib
+            for net in own.nets
+        )
+        found.append(
+            f"{fits} of the best {len(own.nets)} fit in the {own.room_mib:,.0f} MiB that the board had left"
+        )
     return found
 
 

@@ -27,6 +27,7 @@ from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form
 from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
+from edgeprof.fit.memory import fit_memory
 from edgeprof.fit.quanta import evidence_of
 from edgeprof.fit.reach import reach_of
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn
@@ -90,6 +91,7 @@ def fit_law(
             "noise_pct": noise_pct(examples),
             "steps": tuple(quantum for one in evidence_of(at_highest(examples)) for quantum in one.found),
             "about": form.about,
+            "memory": fit_memory(examples, seed),
             **_settings(examples, form, law, rows, tables, constants),
         }
     )

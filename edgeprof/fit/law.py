@@ -28,6 +28,7 @@ from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form, Group
 from edgeprof.fit.gaps import Gap, gaps_of
 from edgeprof.fit.hybrid import Hybrid
 from edgeprof.fit.intervals import Strata, half_widths, strata, widening
+from edgeprof.fit.memory import MemoryModel
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.roofline import Roofline, of_board
 from edgeprof.fit.rules import KernelRules, Planned, Rule
@@ -79,9 +80,9 @@ class Law(BaseModel):
     ``boost`` by operator type boosted trees on what the terms leave, which no person can read;
     ``composition`` how kernels make up a run (edgeprof.fit.composition), ``execution`` which operators of a table's
     networks become kernels; ``reach`` has by kind of kernel the sizes seen, ``roofline`` the rates that kernels reached
-    (for operators of other kinds); ``prior`` is the law that it was transferred from, with the boards' scale;
-    ``settings``, of a law whose terms name clocks, are those it was fitted on, the highest first
-    (:mod:`edgeprof.fit.clocks`), and ``constants`` has the clocks that it predicts for."""
+    (for operators of other kinds); ``memory`` tells what a network takes; ``prior`` is the law that it was transferred
+    from, with the boards' scale; ``settings``, of a law whose terms name clocks, are those it was fitted on, the
+    highest first (:mod:`edgeprof.fit.clocks`), and ``constants`` has the clocks that it predicts for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -125,6 +126,7 @@ class Law(BaseModel):
     reach: Mapping[str, Mapping[str, tuple[Finite, Finite]]] = {}
     roofline: Roofline | None = None
     settings: tuple[Mapping[str, Any], ...] = ()
+    memory: MemoryModel | None = None
 
     @field_validator("domain")
     @classmethod
@@ -592,7 +594,7 @@ def read_law(name: str) -> Law:
 def law_json(law: Law) -> str:
     """The text of a law's file."""
     content = law.model_dump(mode="json")
-    for key in ("reach", "roofline", "settings"):  # newer than version 1, and not of every law
+    for key in ("reach", "roofline", "settings", "memory"):  # newer than version 1, and not of every law
         if not content[key]:
             del content[key]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

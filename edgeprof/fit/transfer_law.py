@@ -18,6 +18,7 @@ from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_interva
 from edgeprof.fit.forms import NET_VARIABLES, Form
 from edgeprof.fit.intervals import parted
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of
+from edgeprof.fit.memory import fit_memory
 from edgeprof.fit.regress import fit_linear
 from edgeprof.fit.rules import learn
 from edgeprof.fit.tables import SMALLEST_MS, Table, net_row, tables_of
@@ -92,6 +93,7 @@ def transfer_law(
         "conformal": tuple(held_out),
         "parted_ms": parted(held_out),
         "scores": scores_of(cv),
+        "memory": fit_memory(examples, seed),
     }
     return Fit(Law(**law.model_copy(update=update).model_dump()), cv)
 

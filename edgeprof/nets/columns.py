@@ -45,6 +45,16 @@ class Operators:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Values of one tile: the most that go in and out of one Conv or pooling, the most that one operator puts out, all
+    that are put out."""
+
+    live: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    results: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Bodies:
     """Bodies of networks: one column a knob of :data:`BODY`. Every one must have pixels left (:func:`pixels_left`)."""
 
@@ -95,17 +105,6 @@ class Bodies:
         return found
 
     @cached_property
-    def activations(self) -> NDArray[np.float64]:
-        """The most values of one tile that go in and out of one Conv or pooling."""
-        found = np.zeros(len(self))
-        for a in self.layers:
-            depth = self.knobs["depth"][a.rows].astype(float)
-            conv = a.channels * a.size**2 + depth * a.left**2
-            pool = np.where(a.pool > 1, depth * (a.left**2 + (a.left // a.pool) ** 2), 0)
-            found[a.rows] = np.maximum(found[a.rows], np.maximum(conv, pool))
-        return found
-
-    @cached_property
     def results(self) -> NDArray[np.float64]:
         """The values of one tile that all its operators put out."""
         found = self.flat.astype(float)
@@ -114,6 +113,29 @@ class Bodies:
             pooled = np.where(a.pool > 1, (a.left // a.pool) ** 2, 0)
             found[a.rows] += depth * (2 * a.left**2 + pooled)
         return found
+
+    def held(self, block: int = 1) -> Held:
+        """What :func:`edgeprof.nets.footprint.footprint` counts, channels in blocks of ``block``."""
+        if block not in self._held:
+            self._held[block] = self._holding(block)
+        return self._held[block]
+
+    @cached_property
+    def _held(self) -> dict[int, Held]:
+        return {}
+
+    def _holding(self, block: int) -> Held:
+        live, largest = np.zeros(len(self)), self.flat.astype(float)
+        results = self.flat.astype(float)
+        for number, a in enumerate(self.layers):
+            depth = -(-self.knobs["depth"][a.rows] // block) * block * 1.0
+            left, pooled = a.left**2, np.where(a.pool > 1, (a.left // a.pool) ** 2, 0)
+            conv = (depth if number else a.channels) * a.size**2 + depth * left
+            pool = np.where(a.pool > 1, depth * (left + pooled), 0)
+            live[a.rows] = np.maximum(live[a.rows], np.maximum(conv, pool))
+            largest[a.rows] = np.maximum(largest[a.rows], depth * left)
+            results[a.rows] += depth * (2 * left + pooled)
+        return Held(live, largest, results)
 
     def operators(self) -> Iterator[Operators]:
         """In the order of execution, up to the flattening."""
@@ -169,10 +191,15 @@ def head_parameters(flat: Any, fc: Any, neurons: Any, classes: Any) -> Any:
     return head_macs(flat, fc, neurons, classes) + fc * neurons + classes
 
 
-def head_activations(flat: Any, fc: Any, neurons: Any, classes: Any) -> Any:
+def head_live(flat: Any, fc: Any, neurons: Any, classes: Any) -> Any:
     """The most values of one tile that go in and out of one layer."""
     width = np.where(fc > 0, neurons, flat)
     return np.maximum(np.maximum(flat + neurons, np.where(fc > 1, 2 * neurons, 0)), width + classes)
+
+
+def head_largest(flat: Any, fc: Any, neurons: Any, classes: Any) -> Any:
+    """The most values of one tile that one operator puts out."""
+    return np.maximum(np.where(fc > 0, neurons, flat), classes)
 
 
 def head_results(fc: Any, neurons: Any, classes: Any) -> Any:

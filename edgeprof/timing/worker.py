@@ -43,6 +43,7 @@ NO_MEMORY = (
 )
 ASKED = re.compile("(?:requested buffer of size|smaller than requested bytes of) ([0-9]{1,18})")
 TAKEN = 0.9  # of the memory that is available, by a network that is tried …
+SEEN_KIB = 1024  # an earlier peak that is no further above hides nothing
 KEPT_BYTES = (
     2**25
 )  # … and what is kept of it beforehand: a measurement takes somewhat more, for profiles and lists
@@ -120,17 +121,22 @@ def measure(request, loop, driver):
     """One case: a plain session for the latency, a profiled one for its kernels."""
     clock = nanosecond_clock()
     setting = (request["threads"], request["providers"], request["options"], request.get("weights"))
-    reset_peak()
-    before = memory_kib("VmRSS")
+    give_back()
+    before = memory_now()
     session = driver.load(request["model"], *(setting + (False,)))
     try:
-        built = memory_kib("VmHWM") - before
+        built = memory_now()
         inputs = make_inputs(request, request.get("inputs") or session.inputs(), driver)
         session.bind(inputs)
-        found = loop.sample(session.run, clock, request["stop"], usage)
+        warm = []  # before and after the samples, whose lists are no part of the network
+
+        def counters():
+            warm.append(memory_now())
+            return usage()
+
+        found = loop.sample(session.run, clock, request["stop"], counters)
         found["load_ms"] = session.load_ms
-        found["build_mib"] = max(built, 0) / 1024.0
-        found["memory_mib"] = max(memory_kib("VmHWM") - before, 0) / 1024.0
+        found["memory"] = memory_taken(before, built, warm[0], getattr(session, "shared", False))
         found["host_ns"] = host_to_host(session, clock)
         found["running_s"] += sum(found["host_ns"]) / 1e9
         found["observed"] = session.observe(clock)
@@ -140,8 +146,8 @@ def measure(request, loop, driver):
         found.update(profile(request, setting, inputs, found["runs_ns"], driver))
         found["running_s"] += found["profiling_s"]
     del inputs
-    gc.collect()
-    found["left_mib"] = (memory_kib("VmRSS") - before) / 1024.0
+    give_back()
+    found["memory"]["left_mib"] = (memory_kib("VmRSS") - before["resident"]) / 1024.0
     return found
 
 
@@ -298,12 +304,58 @@ def memory_kib(field, path="/proc/self/status"):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def memory_now():
+    """This process's resident memory, its peak since the last call, and what the machine has available (KiB). The peak
+    counts from now; where that cannot be, ``floor`` is what hides a smaller one."""
+    found = {
+        "resident": memory_kib("VmRSS"),
+        "peak": memory_kib("VmHWM"),
+        "available": memory_kib("MemAvailable", "/proc/meminfo"),
+        "room": available_bytes() // 1024,
+    }
+    reset_peak()
+    found["floor"] = memory_kib("VmHWM")
+    return found
+
+
+def memory_taken(before, built, after, shared):
+    """MiB that a network takes, from :func:`memory_now` before it is built, after, and after it ran: of this process at
+    its peak while it is built (``build_mib``) and in all (``memory_mib``); what the process had before
+    (``process_mib``) and could have had (``room_mib``).
+
+    Where processor and GPU share the memory, also of both together (``shared_build_mib``, ``shared_memory_mib``): by
+    how much less the machine has available, which counts what either holds once; and what the process had at its peak
+    beyond what it holds now. Nothing of it where a peak is not known.
+    """
+    found = {"process_mib": before["resident"] / 1024.0, "room_mib": before["room"] / 1024.0}
+    peaks, both = [], []
+    for start, end in ((before, built), (built, after)):
+        if end["peak"] <= start["floor"] and start["floor"] > start["resident"] + SEEN_KIB:
+            return found
+        peaks.append(end["peak"] - before["resident"])
+        both.append(before["available"] - end["available"] + max(end["peak"] - end["resident"], 0))
+    for name, mib in (("", peaks), *((("shared_", both),) if shared else ())):
+        found[name + "build_mib"] = max(mib[0], 0) / 1024.0
+        found[name + "memory_mib"] = max(mib + [0]) / 1024.0
+    return found
+
+
 def reset_peak():
     """Let the peak of resident memory count from now."""
     try:
         with open("/proc/self/clear_refs", "w") as stream:
             stream.write("5")
     except (IOError, OSError):
+        pass
+
+
+def give_back():
+    """Let the allocator give the system what nobody uses any more (glibc's malloc_trim; others keep it): else a network
+    would live in what the one before it has left, and seem to need nothing."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+    except (OSError, AttributeError):
         pass
 
 

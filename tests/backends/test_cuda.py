@@ -39,7 +39,7 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)80 << 30; 
 int cuDriverGetVersion(int *version) { *version = 13020; return 0; }
 int cuDeviceGetAttribute(int *value, int which, int device)
 {
-    *value = which == 75 ? 9 : which == 76 ? 0 : which == 16 ? 132 : which == 38 ? 50 << 20 : -1;
+    *value = which == 75 ? 9 : which == 76 ? 0 : which == 16 ? 132 : which == 38 ? 50 << 20 : which == 18 ? 1 : -1;
     return device == 5 ? 0 : 101;
 }
 int cuMemGetInfo_v2(size_t *bytes, size_t *total) { *bytes = (size_t)70 << 30; *total = (size_t)80 << 30; return 0; }
@@ -140,6 +140,7 @@ def test_calls_are_as_the_reference_has_them(driver: Callable[[int], str]) -> No
         "cuda_driver": "13.2",
     }
     assert device.free_bytes() == 70 * 2**30
+    assert device.integrated()
     device.synchronize()
     runs: list[int] = []
     assert device.time_ns(lambda: runs.append(1)) == 1_500_000

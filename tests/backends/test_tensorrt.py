@@ -102,6 +102,9 @@ class Memory:
     def download(self, array: np.ndarray, address: int) -> None:
         array.view(np.uint8).reshape(-1)[:] = self.held[address]
 
+    def integrated(self) -> bool:
+        return False
+
     def free_bytes(self) -> int:
         return 2**30 - sum(len(one) for one in self.held.values())
 

@@ -98,7 +98,15 @@ def test_real_measurements(edgeprof: Callable[..., Any], edgeprof_json: Callable
         assert m["host_to_host_ms"] > 0
         assert m["samples"] >= 10
         assert m["telemetry"]["memory_mib"] >= 0
-        assert m["telemetry"].keys() == {"build_mib", "memory_mib", "left_mib", "counters", "disturbance"}
+        assert m["telemetry"].keys() == {
+            "build_mib",
+            "memory_mib",
+            "process_mib",
+            "room_mib",
+            "left_mib",
+            "counters",
+            "disturbance",
+        }
         assert m["telemetry"]["disturbance"].keys() == DISTURBANCE
         assert m["telemetry"]["disturbance"]["runnable"] >= 1
         assert m["spread_pct"] is None

@@ -28,6 +28,13 @@ KEYS = {
     "in_domain",
     "outside",
     "law",
+    "memory_mib",
+    "memory_interval_mib",
+    "memory_build_mib",
+    "memory_fitted",
+    "memory_of",
+    "room_mib",
+    "fits_probability",
 }
 
 
@@ -41,8 +48,56 @@ def test_the_contract(edgeprof_json: Callable[..., Any]) -> None:
     assert math.fsum([found["overhead_ms"], *(k["ms"] for k in found["kernels"])]) == found["latency_ms"]
     assert (found["interval_ms"], found["level"]) == (None, None)
     assert (found["in_domain"], found["outside"], found["law"]) == (True, [], "gtx960-theano")
+    assert (found["memory_fitted"], found["memory_interval_mib"], found["fits_probability"]) == (
+        False,
+        None,
+        None,
+    )
+    assert found["room_mib"] is None
     assert found["net"]["conv"] == 5
     assert found["net"]["depth"] == [20] * 5
+
+
+def test_the_least_memory_where_a_law_knows_none(edgeprof: Callable[..., Any]) -> None:
+    asked = ["predict", "--law", "datasheet:jetson-nano", "--batch", "64", "--require", "memory_mib<4096"]
+    status, out, _ = edgeprof(*asked)
+    assert status == 3
+    assert "MiB at least: weights, and the most values alive at once" in out
+    assert "of 4,096 MiB, less what system and runtime take" in out
+    assert "INCONCLUSIVE" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_memory_of_a_law_that_knows_it(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], here: Path
+) -> None:
+    takes = {
+        "of": "board",
+        "build": {"base": 3, "weights": 3},
+        "most": {"base": 5, "weights": 2, "live": 1.5},
+        "errors": [-0.1, 0, 0.1, 0.2] * 10,
+        "seen": {"weights": [0, 100], "live": [0, 100]},
+        "networks": 40,
+        "room_mib": 2900,
+    }
+    takes["errors"].sort()
+    law = Law(**{**json.loads(law_json(read_law("gtx960-theano"))), "memory": takes})
+    write_law(law, here / "law.json")
+    asked = ["predict", "--law", "law.json", "--conv", "2", "--fc", "2", "--batch", "256"]
+    found = edgeprof_json(*asked, "--require", "memory_mib<4096")
+    low, high = found["memory_interval_mib"]
+    assert low < found["memory_mib"] < high
+    assert (found["memory_of"], found["memory_fitted"], found["room_mib"]) == ("board", True, 2900)
+    assert 0.9 < found["fits_probability"] <= 1
+    assert [v["outcome"] for v in found["requirements"]] == ["PASS"]
+    _, out, _ = edgeprof(*asked)
+    assert f"memory      {found['memory_mib']:.4g} MiB at its peak  [{low:.4g}, {high:.4g}] at 90 %" in out
+    assert "fits in the 2,900 MiB that were left: P " in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert (
+        "MiB of the board, processor and GPU together = 5 + 2·weights"
+        in edgeprof("show", "law.json", "--emit", "text")[1]
+    )
 
 
 @pytest.mark.parametrize(

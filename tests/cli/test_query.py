@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.law import write_law
+from edgeprof.fit.law import read_law, write_law
+from edgeprof.fit.memory import MemoryModel
 
 from ..fit.over_clocks import truth
 
@@ -30,6 +31,7 @@ NET_KEYS = {
     "parameters",
     "macs_per_tile",
     "memory_mib",
+    "memory_interval_mib",
     "in_domain",
     "outside",
     "pareto",
@@ -37,6 +39,8 @@ NET_KEYS = {
 LAW_KEYS = {
     "law",
     "board",
+    "memory_fitted",
+    "room_mib",
     "reaching",
     "reaching_outside",
     "outside",
@@ -100,6 +104,64 @@ def test_what_people_see(edgeprof: Callable[..., Any], law: str) -> None:
     assert "overhead" in out
     assert " MACs" in out
     assert any(line.split()[0] == "conv" and "tiles/ms" in line for line in lines)
+
+
+@pytest.fixture
+def measured(here: Path) -> str:
+    """A law that knows memory too, and had 40 MiB left."""
+    takes = MemoryModel(
+        of="process",
+        build={"base": 1.0, "weights": 3.0},
+        most={"base": 2.0, "weights": 2.0, "live": 1.5},
+        errors=tuple(0.01 * i - 0.1 for i in range(40)),
+        seen={"weights": (0.1, 20.0), "live": (0.1, 30.0)},
+        networks=40,
+        room_mib=40.0,
+    )
+    law = read_law(str(LAW)).model_copy(update={"name": "measured", "memory": takes})
+    write_law(law, here / "measured.json")
+    return "measured.json"
+
+
+RANGES = ["--conv", "1..5", "--depth", "8..80:8", "--neurons", "256..2048:256", "--batch", "64"]
+
+
+def test_does_it_fit(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], measured: str) -> None:
+    asked = ["query", "--law", measured, *RANGES, "--at-least", "1"]
+    status, out, _ = edgeprof(*asked)
+    assert status == 0
+    assert "of the best 20 fit in the 40 MiB that the board had left" in out
+    assert max(map(len, out.splitlines())) <= 80
+    every, some = edgeprof_json(*asked), edgeprof_json(*asked, "--max-memory", "0.02GiB")
+    (law,) = some["laws"]
+    assert 0 < law["reaching"] < every["laws"][0]["reaching"]
+    assert (law["memory_fitted"], law["room_mib"]) == (True, 40.0)
+    best = some["nets"][0]
+    assert best["memory_mib"] < 0.02 * 1024
+    assert best["memory_interval_mib"][0] < best["memory_mib"] < best["memory_interval_mib"][1]
+    net = {k: v[0] if isinstance(v, list) and v else v for k, v in best["net"].items() if v != []}
+    flags = [f"--{knob.replace('_', '-')}={value}" for knob, value in net.items()]
+    told = edgeprof_json("predict", "--law", measured, *flags, "--batch", "64")
+    for key in ("memory_mib", "memory_interval_mib"):
+        assert told[key] == pytest.approx(best[key], rel=1e-9)
+
+
+def test_a_law_without_a_memory_model_says_that_it_knows_the_least_alone(
+    edgeprof: Callable[..., Any], law: str
+) -> None:
+    status, out, _ = edgeprof(
+        "query", "--law", law, *RANGES, "--max-memory", "16MiB", "--require", "memory_mib<16"
+    )
+    assert "MiB is the least needed: the law has no memory model, so more may not fit" in out
+    assert status == 3  # a lower bound shows nothing to be met
+    assert "INCONCLUSIVE" in out
+
+
+@pytest.mark.parametrize("limit", ["4 apples", "0", "-1GiB", "1e999", "GiB"])
+def test_limits_of_memory_that_are_none(edgeprof: Callable[..., Any], law: str, limit: str) -> None:
+    status, _, err = edgeprof("query", "--law", law, f"--max-memory={limit}")
+    assert status == 2
+    assert err.startswith(f"error: --max-memory {limit} is no amount of memory\nhint: ")
 
 
 def test_the_front_and_what_none_reaches(edgeprof: Callable[..., Any], law: str) -> None:

@@ -89,7 +89,7 @@ def test_macs_parameters_and_what_a_layer_holds(fc: int) -> None:
         assert bodies.parameters[i] + columns.head_parameters(*head) == total_parameters(net)
         layers = [o for o in net_operators(net, 1) if o.op_type in ("Conv", "MaxPool", "Gemm")]
         most = max(o.dims["X"] + o.dims["Y"] for o in layers)
-        assert max(bodies.activations[i], columns.head_activations(*head)) == most
+        assert max(bodies.held().live[i], columns.head_live(*head)) == most
         values = bodies.results[i] + columns.head_results(*head[1:])
         run_bytes = 4 * (bodies.parameters[i] + columns.head_parameters(*head) + 3 * values)
         assert run_bytes == net_operators(net, 3)[0].dims["Z"]

@@ -23,6 +23,7 @@ from edgeprof.nets.spec import net_spec
 from edgeprof.timing import loop
 from edgeprof.timing import worker as device_side
 from edgeprof.timing.process import Worker, program
+from edgeprof.timing.worker import memory_taken
 
 DRIVER = "edgeprof.backends.ort"
 DEVICE_FILES = [
@@ -184,13 +185,61 @@ def test_one_worker_serves_many_requests(worker, model):
         assert min(found["host_ns"]) > 0
         assert found["load_ms"] > 0
         assert found["first_ns"] > 0
-        assert found["memory_mib"] >= 0
+        assert found["memory"]["memory_mib"] >= found["memory"]["build_mib"] >= 0
         counters = {"involuntary_switches", "minor_faults", "major_faults", "cpu_s", "resident_kib"}
         assert set(found["counters"]) == counters
         assert [k["op_type"] for k in found["kernels"]].count("Softmax") == 1
         assert {len(k["us"]) for k in found["kernels"]} == {len(found["profiled_us"])}
     assert "graph" not in first
     assert second["graph"]
+
+
+def test_what_a_network_takes_is_seen_whatever_ran_before_it(worker, tmp_path):
+    """What others have left is given back: a large network takes as much again after a large one."""
+    large, small = tmp_path / "large.onnx", tmp_path / "small.onnx"
+    large.write_bytes(model_bytes(net_spec(conv=1, depth=8, fc=2, neurons=2000), 16))  # 31 MiB of weights
+    small.write_bytes(model_bytes(net_spec(conv=1, depth=2, fc=0), 1))
+    worker.ask({"do": "describe"}, 60)  # as every sweep does: the runtime is no part of a network
+    first, little, again = (
+        worker.ask(request(path, profile_s=0), 60)["memory"] for path in (large, small, large)
+    )
+    for found in (first, again):
+        assert 31 < found["build_mib"] <= found["memory_mib"] < 31 * 6
+    assert again["memory_mib"] > 4 * little["memory_mib"]
+    assert first["memory_mib"] / 3 < again["memory_mib"] < first["memory_mib"] * 3
+    assert again["process_mib"] < first["process_mib"] + 31
+    assert 0 < first["room_mib"] < psutil.virtual_memory().total / 2**20
+    assert "shared_memory_mib" not in first
+
+
+def look(resident, peak, available, floor=None):
+    """A look at memory, MiB in KiB."""
+    floor = resident if floor is None else floor
+    told = dict(resident=resident, peak=peak, available=available, room=available, floor=floor)
+    return {name: mib * 1024 for name, mib in told.items()}
+
+
+def test_memory_that_is_shared_counts_once():
+    """A process of 100 MiB reads a network: 60 MiB more for a moment, of which 20 stay, and the GPU takes 50 MiB; then
+    runs, for which the GPU takes 200 more and the process 10."""
+    before, built, ran = look(100, 100, 3000), look(120, 160, 2930), look(130, 130, 2720)
+    found = memory_taken(before, built, ran, True)
+    assert (found["build_mib"], found["memory_mib"]) == (60, 60)
+    assert found["shared_build_mib"] == 70 + 40  # both now, and what the process had for a moment
+    assert found["shared_memory_mib"] == 280
+    assert (found["process_mib"], found["room_mib"]) == (100, 3000)
+    alone = memory_taken(before, built, ran, False)
+    assert not any(name.startswith("shared") for name in alone)
+
+
+def test_a_peak_that_an_earlier_one_hides_is_not_known():
+    hidden = look(100, 400, 3000, floor=400)
+    assert memory_taken(hidden, look(150, 400, 2900), look(160, 400, 2900), True).keys() == {
+        "process_mib",
+        "room_mib",
+    }
+    above = memory_taken(hidden, look(150, 420, 2900), look(160, 160, 2900), False)
+    assert (above["build_mib"], above["memory_mib"]) == (320, 320)
 
 
 def test_without_a_profile_there_are_no_kernels(worker, model):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
+from typing import Any
 
 from edgeprof.fit.clocks import setting_name, told
 from edgeprof.fit.expressions import as_text, parse
 from edgeprof.fit.forms import CLOCKS, CONSTANTS, NET_VARIABLES
+from edgeprof.fit.intervals import quantile
 from edgeprof.fit.law import Law, LawGroup, Term
+from edgeprof.fit.memory import MemoryModel
 from edgeprof.fit.select import Selection
 from edgeprof.fit.validate import Scores
 
@@ -49,6 +52,12 @@ CLOCK_WORDS = {
     "memory_mhz": "clock of its memory",
     "cpu_mhz": "clock of the processor that launches kernels",
 }
+MEMORY_WORDS = {
+    "weights": "weights",
+    "live": "values alive at once",
+    "largest": "largest output",
+    "results": "all outputs",
+}
 SMALL_SHARE = 0.02  # groups below this part of the time share one line
 
 
@@ -72,6 +81,8 @@ def law_text(law: Law, cv: Scores | None = None) -> str:
             f"the table's last rows took {trend:.2g} ms {'longer' if trend > 0 else 'less'} than its first, whatever "
             "they are: measured by something that drifts. The law is for the middle, and the error above counts it",
         )
+    if law.memory is not None:
+        lines += _hanging("  memory     ", memory(law.memory))
     for note in notes(law):
         lines += _hanging("  note       ", note)
     if law.source:
@@ -329,6 +340,31 @@ def settings(law: Law) -> list[str]:
             score += f"; never seen {left_out:.1f} %"
         found.append(f"{f'{name}, ' if name and '=' not in name else ''}{told(clocks)}{score}")
     return [*found, f"predicted at {told(law.clocks)} unless others are asked for"] if found else []
+
+
+def memory(model: MemoryModel) -> str:
+    """The memory model in words."""
+
+    def told(part: Mapping[Any, float]) -> str:
+        terms = [
+            f"{value:.3g}" if name == "base" else f"{value:.3g}·{MEMORY_WORDS[name]}"
+            for name, value in part.items()
+            if value > 0
+        ]
+        return " + ".join(terms) or "0"
+
+    where = {"process": "", "gpu": " of the GPU", "board": " of the board, processor and GPU together"}[
+        model.of
+    ]
+    blocks = f" (channels in blocks of {model.block})" if model.block > 1 else ""
+    text = f"MiB{where} = {told(model.most)}{blocks}, or to build {told(model.build)} where that is more"
+    if isinstance(mape := model.scores.get("mape_pct"), int | float):
+        text += (
+            f"; held out: MAPE {mape:.1f} %, 95th percentile {model.scores.get('p95_pct', math.nan):.0f} %"
+        )
+    if model.errors:
+        text += f"; 19 of 20 take at most {math.exp(quantile(model.errors, 0.95)):.2f} times as much"
+    return text
 
 
 def steps(law: Law) -> list[str]:
