@@ -100,10 +100,7 @@ def open_session(kind, model, settings, providers, weights, profiled):
 
 
 class Session(object):
-    """A loaded network with its inputs and outputs bound on the device. ``shared``: that is a GPU in the processor's
-    memory."""
-
-    shared = False
+    """A loaded network with its inputs and outputs bound on the device."""
 
     def __init__(self, session, load_ms, folder):
         self.load_ms = load_ms
@@ -111,6 +108,11 @@ class Session(object):
         self._folder = folder
         self._binding = session.io_binding()
         self._keep = []
+
+    @property
+    def shared(self):
+        """Whether the device is a GPU whose memory is the processor's."""
+        return False
 
     def inputs(self):
         """What the network takes where all of it is float32: name → shape."""
