@@ -28,7 +28,7 @@ quickstart: .venv/with-cpu ## measure this machine, fit a law, predict a network
 test: .venv/with-dev ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-test-gpu: .venv-gpu/made ## run the tests that need an NVIDIA GPU, in an environment with onnxruntime-gpu
+test-gpu: .venv-gpu/made ## run the tests that need an NVIDIA GPU, with onnxruntime-gpu and TensorRT
 	.venv-gpu/bin/python -m pytest -rs -m "gpu or tensorrt" tests/backends $(ARGS)
 
 lint: .venv/with-dev ## ruff check, ruff format --check, mypy
@@ -56,11 +56,11 @@ clean: ## remove .venv, build products and caches (quickstart/ stays: it holds m
 	@$(PIP) install -qq -e '.[$*]'
 	@touch $@
 
-# onnxruntime and onnxruntime-gpu exclude each other, hence an environment apart.
+# onnxruntime and onnxruntime-gpu exclude each other, hence an environment apart. ONNX Runtime wants TensorRT 10.
 .venv-gpu/made: pyproject.toml
-	@echo "installing edgeprof[gpu] into .venv-gpu …"
+	@echo "installing edgeprof[gpu] and TensorRT 10 into .venv-gpu …"
 	@$(PYTHON) -m venv --clear .venv-gpu
-	@.venv-gpu/bin/python -m pip --disable-pip-version-check install -qq -e '.[gpu]' 'onnxruntime-gpu[cuda,cudnn]' pytest pytest-randomly hypothesis
+	@.venv-gpu/bin/python -m pip --disable-pip-version-check install -qq -e '.[gpu]' 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13<11' pytest pytest-randomly hypothesis
 	@touch $@
 
 .venv/made:

@@ -54,7 +54,7 @@ BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {
         "TensorRT-RTX, a plugin of ONNX Runtime: whole networks, no kernels",
         _ort_tensorrt_rtx,
     ),
-    "tensorrt": ("TensorRT on an NVIDIA GPU, layer by layer; tensorrt:dla0 on a DLA", _tensorrt),
+    "tensorrt": ("TensorRT, layer by layer; tensorrt:dla0 on a Jetson's DLA", _tensorrt),
     "simulated": ("plays a law back as if it were a board: simulated:LAW,noise=1%", _simulated),
 }
 

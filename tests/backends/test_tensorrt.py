@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
@@ -19,9 +20,13 @@ import onnxruntime
 import pytest
 
 from edgeprof.backends import tensorrt as driver
+from edgeprof.backends.base import Stop
 from edgeprof.backends.cuda import CudaError
-from edgeprof.nets.network import network_bytes
+from edgeprof.backends.trt import TrtBackend
+from edgeprof.nets.network import net_operators, network_bytes
 from edgeprof.nets.spec import net_spec
+from edgeprof.sweeps.case import Case
+from edgeprof.timing import loop, worker
 
 NET = net_spec(conv=1, depth=4, fc=1, neurons=8)
 HERE = importlib.util.find_spec("tensorrt") is not None
@@ -141,6 +146,7 @@ class Trt(types.ModuleType):
         self.__version__, self.memory, self.dlas = release, memory, dlas
         self.builds: list[dict[str, Any]] = []
         self.fails, self.reads = "", True
+        self.shapes, self.layers = {"input": (2, 4), "output": (2, 4)}, ["conv1", "softmax"]
         flags = ["TF32", "GPU_FALLBACK"] + (["FP16", "INT8"] if numbers < (11, 0) else [])
         self.BuilderFlag = enum.IntEnum("BuilderFlag", flags)
         network = (["EXPLICIT_BATCH"] if numbers < (11, 0) else []) + (
@@ -242,8 +248,8 @@ class Trt(types.ModuleType):
             def get_tensor_mode(self, name: str) -> Any:
                 return trt.TensorIOMode.INPUT if name == "input" else trt.TensorIOMode.OUTPUT
 
-            def get_tensor_shape(self, name: str) -> tuple[int, int]:
-                return (2, 4)
+            def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+                return trt.shapes[name]
 
             def get_tensor_dtype(self, name: str) -> Any:
                 return trt.DataType.FLOAT
@@ -256,7 +262,7 @@ class Trt(types.ModuleType):
 
             def get_engine_information(self, format: Any) -> str:
                 assert format is trt.LayerInformationFormat.JSON
-                return '{"Layers": ["conv1"]}'
+                return json.dumps({"Layers": trt.layers})
 
         class Context:
             def __init__(self) -> None:
@@ -272,14 +278,13 @@ class Trt(types.ModuleType):
                 trt.memory.log.append("launch")
                 if not trt.memory.capturing:
                     held = trt.memory.held
-                    held[self.places["output"]][:] = (held[self.places["input"]].view(np.float32) * 2).view(
-                        np.uint8
-                    )
+                    read, made = (held[self.places[name]].view(np.float32) for name in ("input", "output"))
+                    made[:] = 2 * read[: len(made)]
                 return True
 
             def report_to_profiler(self) -> bool:
-                for name, ms in (("conv1", 0.5), ("softmax", 0.25)):
-                    self.profiler.report_layer_time(name, ms)
+                for order, name in enumerate(trt.layers):
+                    self.profiler.report_layer_time(name, 0.5 / (order + 1))
                 return True
 
         self.ILogger, self.IProfiler, self.Builder = ILogger, IProfiler, Builder
@@ -406,7 +411,7 @@ def test_layers_are_timed_after_each_run(opened) -> None:
     layers, spans = session.profile(2)
     assert layers == [{"name": "conv1", "us": [500.0] * 3}, {"name": "softmax", "us": [250.0] * 3}]
     assert spans == [750.0] * 5
-    assert session.graph() == b'{"Layers": ["conv1"]}'
+    assert session.graph() == b'{"Layers": ["conv1", "softmax"]}'
 
 
 def test_runs_in_which_other_layers_ran_do_not_count() -> None:
@@ -456,6 +461,77 @@ def test_what_tensorrt_refuses_and_what_does_not_fit(opened, tmp_path: Path) -> 
     with pytest.raises(driver.Refused, match="does not read the network: In node 3: no such operator"):
         load()
     assert not list(tmp_path.glob("*.engine"))
+
+
+class InProcess:
+    """A worker without a process of its own."""
+
+    def ask(self, request: dict[str, Any], timeout_s: float, **more: Any) -> dict[str, Any]:
+        found = worker.answer(json.loads(json.dumps(request)), loop, driver, None)
+        assert "ok" in found, found
+        return found["ok"]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "launch"),
+    [("gpu", "fp32", "blocking"), ("gpu", "int8", "graph"), ("dla0", "fp16", "async")],
+)
+def test_a_round_from_the_case_to_its_kernels(
+    opened, monkeypatch, device: str, precision: str, launch: str
+) -> None:
+    """What is made up here are times, and what the inspector says; not what becomes of them."""
+    trt, memory, _ = opened("10.3.0", dlas=2)
+    trt.shapes = {"input": (2, 1, 28, 28), "output": (2, 10)}
+    trt.layers = [
+        "Reformatting CopyNode for Input Tensor 0 to conv1 + conv1_relu",
+        "conv1 + conv1_relu",
+        "pool1",
+        "flatten",
+        "fc1 + fc1_relu",
+        "classifier",
+        "softmax",
+    ]
+    backend = TrtBackend(device=device)
+    monkeypatch.setattr(backend, "worker_of", lambda case, traced=False: InProcess())
+    one = Case(
+        net=NET,
+        batch=2,
+        precision=precision,
+        threads=1,
+        launch=launch,
+        provider_options=backend.options(precision, launch),
+        board="b",
+        machine="m",
+        backend=backend.name,
+        runtime="r",
+    )
+    try:
+        first, second = (backend.measure(one, n, Stop(min_runs=3, min_s=0, max_s=0.01), None) for n in (1, 2))
+        assert len(trt.builds) == 3  # one that is kept, and two to compare it with
+        for found in (first, second):
+            assert found.status == "ok"
+            assert [kernel.glue for kernel in found.kernels] == [True, *[False] * 6]
+            covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
+            assert sorted(covered) == sorted(op.name for op in net_operators(NET, 2))
+            assert found.kernels[1].us[0] == 250.0
+            assert found.event_us == 0
+            assert len(found.telemetry["builds_ms"]) == 3
+            assert found.telemetry["build_spread_pct"] >= 0
+            assert found.telemetry["kernels_from"] == "TensorRT"
+            fallen = found.telemetry.get("dla_fallback")
+            assert fallen == (sorted(covered, key=covered.index) if device == "dla0" else None)
+        assert "engine_build_ms" in first.telemetry
+        assert "engine_build_ms" not in second.telemetry
+        assert (
+            backend.measure(one, 3, Stop(min_runs=3, min_s=0, max_s=0.01, profile=False), None).kernels == ()
+        )
+        assert not memory.held
+        assert memory.graphs == 0
+    finally:
+        backend.close()
 
 
 # --- TensorRT itself

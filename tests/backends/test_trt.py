@@ -115,5 +115,7 @@ def test_a_round_on_a_gpu(backend, launch: str, precision: str) -> None:
     assert found.telemetry["engine_mib"] > 0
     assert len(found.telemetry["builds_ms"]) == 3
     assert found.telemetry["precision_ran"][precision] > 0.5
+    layers_ms = sum(sorted(kernel.us)[len(kernel.us) // 2] for kernel in found.kernels) / 1e3
+    assert 0.1 < layers_ms / found.telemetry["device_ms"] < 3
     covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
     assert sorted(covered) == sorted(op.name for op in net_operators(one.net, one.batch))
