@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,3 +159,12 @@ def test_a_tensor_of_zeros_has_a_scale():
     assert {numpy_helper.to_array(t).min() for t in made.graph.initializer if t.name == "scale/input"} == {
         1.0
     }
+
+
+def test_ranges_are_the_same_without_the_runtime(monkeypatch: pytest.MonkeyPatch):
+    model = build_network(FAMILY, 1)
+    inputs = {name: feed.noise(np.random.RandomState(0)) for name, feed in net_feeds(FAMILY, 1).items()}
+    by_runtime = ranges(model, inputs)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert ranges(model, inputs) == pytest.approx(by_runtime, rel=1e-4)
+    assert ranges(build_network(block(of="elementwise"), 1), {}) == {}
