@@ -119,7 +119,7 @@ def wanted_ranges(model: onnx.ModelProto) -> tuple[str, ...]:
 
 def ranges(model: onnx.ModelProto, inputs: Mapping[str, NDArray[Any]]) -> dict[str, float]:
     """The greatest magnitude of each of :func:`wanted_ranges` when ``model`` is run on ``inputs``: by ONNX Runtime
-    where it is installed, else by ONNX's reference implementation in NumPy, which knows less and takes seconds for some.
+    where it is installed, else by ONNX's reference implementation in NumPy, which knows less and may take seconds.
 
     :raises SpecError: neither can.
     """
