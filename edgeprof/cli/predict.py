@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ ASSUMED_BATCH = 1024
 KERNELS = 40  # shown at most; --json has all
 GAPS = 12
 OUTSIDE = 4
+VALUES = 4  # of one knob that are outside
 
 
 def predict(
@@ -262,12 +264,17 @@ def _show_memory(memory: Memory) -> None:
 
 
 def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
+    from edgeprof.nets.spec import NetSpec
+
     title = f"{found.net.label()} · batch {found.batch} · law {law}{f' · {clocks}' if clocks else ''}"
     print(textwrap.fill(title, WIDTH, subsequent_indent="  "))
     low_high = found.interval_ms
     interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
     print(f"  latency     {found.latency_ms:.5g} ms per run{interval}")
-    print(f"  speed       {found.tiles_per_ms:.6g} tiles/ms, {found.ms_per_tile:.4g} ms per tile")
+    if isinstance(found.net, NetSpec):
+        print(f"  speed       {found.tiles_per_ms:.6g} tiles/ms, {found.ms_per_tile:.4g} ms per tile")
+    else:
+        print(f"  speed       {1e3 * found.tiles_per_ms:.6g} images/s, {found.ms_per_tile:.4g} ms per image")
     _show_memory(memory)
     parts = [
         (k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0
@@ -278,14 +285,27 @@ def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
     if others := shown[KERNELS:]:
         ms = sum(ms for _, ms in others)
         print(f"    {f'{len(others)} others':<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
-    outside = sorted(found.outside, key=lambda item: -item.get("share", 1.0))
-    for item in outside[:OUTSIDE]:
-        seen = "–".join(_number(v) for v in item["seen"])
-        share = f", {100 * item['share']:.0f} % of the time" if "share" in item else ""
-        value = _number(item["value"])
-        say(f"warning: {item['what']} {value} is outside what the law has seen ({seen}){share}")
+    outside: dict[str, list[Mapping[str, Any]]] = {}
+    for item in sorted(found.outside, key=lambda item: -item.get("share", 1.0)):
+        outside.setdefault(item["what"], []).append(item)
+    for what, items in list(outside.items())[:OUTSIDE]:
+        say(_strange(what, items))
     if len(outside) > OUTSIDE:
         say(f"warning: and {len(outside) - OUTSIDE} more sizes are outside it; --json tells all")
+
+
+def _strange(what: str, items: Sequence[Mapping[str, Any]]) -> str:
+    """A line on the values of one knob or dimension that the law has not seen."""
+    seen = items[0]["seen"]
+    share = f", {100 * items[0]['share']:.0f} % of the time" if "share" in items[0] else ""
+    values = [_number(item["value"]) for item in items]
+    are = "are" if len(values) > 1 else "is"
+    told = ", ".join([*values[:VALUES], *(["…"] if len(values) > VALUES else [])])
+    joint = ", " if isinstance(seen[0], str) else "–"
+    return (
+        f"warning: {what} {told} {are} outside what the law has seen"
+        f" ({joint.join(dict.fromkeys(_number(v) for v in seen))}){share}"
+    )
 
 
 def _number(value: Any) -> str:

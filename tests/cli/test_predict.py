@@ -149,6 +149,16 @@ def test_what_is_outside_is_said(edgeprof: Callable[..., Any], edgeprof_json: Ca
     ]
 
 
+def test_a_knob_that_is_outside_is_said_once(edgeprof: Callable[..., Any]) -> None:
+    depths = ("--tile", "64", "--depth", "100,200,300,90,110", "--kernel", "3", "--batch", "2048")
+    _, _, err = edgeprof("predict", "--law", "gtx960-theano", *depths)
+    lines = [line for line in err.splitlines() if line.split()[1] in ("depth", "batch")]
+    assert lines == [
+        "warning: depth 100, 200, 300, 90, … are outside what the law has seen (5–80)",
+        "warning: batch 2048 is outside what the law has seen (1024)",
+    ]
+
+
 def test_every_knob_of_a_network(edgeprof_json: Callable[..., Any]) -> None:
     flags = (
         "--tile 32 --channels 3 --classes 7 --conv 2 --depth 8,16 --kernel 3,5 --stride 2,1 --padding same,1"
@@ -288,6 +298,9 @@ def test_a_law_that_knows_no_rates_says_so(edgeprof: Callable[..., Any], conv_la
     law = read_law(conv_law).model_copy(update={"roofline": None, "reach": {}})
     write_law(law, here / "old.json")
     status, out, err = edgeprof("predict", "--law", "old.json", "resnet18")
+    assert "images/s" in out
+    assert "ms per image" in out
+    assert "tile" not in out
     assert status == 0
     assert "without a price, so the latency is more than this: MaxPool" in out
     assert "fit the law again" in err
