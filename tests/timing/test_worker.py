@@ -272,7 +272,7 @@ def test_several_runs_at_once_and_one_after_them(worker, model):
     for _ in range(2):
         one, three = worker.ask(asked, 60)["depths"]
         assert (one["depth"], three["depth"]) == (1, 3)
-        assert len(one["turns"]) == len(three["turns"]) == 2
+        assert len(one["runs_per_s"]) == len(three["runs_per_s"]) == 2
     assert worker.ask(request(model), 60)["runs_ns"]
     with pytest.raises(BackendError, match="Load model"):
         worker.ask({**asked, "model": str(model) + ".not"}, 60)
