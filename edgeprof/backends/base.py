@@ -27,6 +27,9 @@ class Stop:
         return asdict(self)
 
 
+Bins = tuple[tuple[int, float, float], ...]  # a second each: runs, time spent (s), longest run (ms)
+
+
 @dataclass(frozen=True)
 class Sustained:
     """What a network did when it ran on and on: runs, seconds that passed and that it ran, runs that began late, per
@@ -36,7 +39,7 @@ class Sustained:
     spent_s: float
     busy_s: float
     late: int = 0
-    bins: tuple[tuple[int, float, float], ...] = ()
+    bins: Bins = ()
     percentiles_ms: Mapping[str, float] | None = None
 
     @property
@@ -84,10 +87,17 @@ class Backend(Protocol):
         ...
 
     def sustain(
-        self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
+        self,
+        case: Case,
+        seconds: float,
+        rate_hz: float,
+        meanwhile: Callable[[], None],
+        every_s: float,
+        enough: Callable[[Bins], bool] | None = None,
     ) -> Sustained:
         """Run ``case`` on and on, ``rate_hz`` times a second (0: as fast as it goes); once it runs, ``meanwhile`` is
-        called every ``every_s`` seconds. Raises BackendError where nothing really runs."""
+        called every ``every_s`` seconds, and it ends before its time where ``enough`` says so, which is asked each
+        second with the seconds so far. Raises BackendError where nothing really runs."""
         ...
 
     def overlap(self, case: Case, depths: Sequence[int], turns: int, turn_s: float) -> tuple[InFlight, ...]:

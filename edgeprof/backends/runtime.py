@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from edgeprof.backends.base import InFlight, Stop, Sustained
+from edgeprof.backends.base import Bins, InFlight, Stop, Sustained
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.graph import IR_VERSION, OPSET
 from edgeprof.nets.network import net_feeds, net_operators, network_bytes, total_macs, weights_folder
@@ -181,14 +181,33 @@ class RuntimeBackend:
             raise OSError(error.errno, error.strerror, str(path)) from None
 
     def sustain(
-        self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
+        self,
+        case: Case,
+        seconds: float,
+        rate_hz: float,
+        meanwhile: Callable[[], None],
+        every_s: float,
+        enough: Callable[[Bins], bool] | None = None,
     ) -> Sustained:
+        seen: list[Sequence[float]] = []
+
+        def asked(second: Sequence[float]) -> bool:
+            seen.append(second)
+            return enough is not None and enough(_bins(seen))
+
         request = {**self._request(case, self._model(case)), **self._network(case)}
         found = self.worker_of(case).ask(
-            {"do": "sustain", **request, "seconds": seconds, "rate_hz": rate_hz},
+            {
+                "do": "sustain",
+                **request,
+                "seconds": seconds,
+                "rate_hz": rate_hz,
+                "watched": enough is not None,
+            },
             self._patience_s + 3 * seconds + 20 * total_macs(case.net, case.batch) / SLOWEST_MACS_PER_S,
             meanwhile=meanwhile,
             every_s=every_s,
+            enough=asked,
         )
         percentiles = found["percentiles_ns"]
         return Sustained(
@@ -196,7 +215,7 @@ class RuntimeBackend:
             spent_s=found["spent_ns"] / 1e9,
             busy_s=found["busy_ns"] / 1e9,
             late=found["late"],
-            bins=tuple((runs, spent / 1e9, longest / 1e6) for runs, spent, longest in found["bins"]),
+            bins=_bins(found["bins"]),
             percentiles_ms={name: ns / 1e6 for name, ns in percentiles.items()} if percentiles else None,
         )
 
@@ -313,6 +332,11 @@ class RuntimeBackend:
         if stop.profile and not answer.get("kernels"):
             raise WorkerError("the profile has no kernels", "the runtime was built without profiling")
         return answer
+
+
+def _bins(seconds: Sequence[Sequence[float]]) -> Bins:
+    """Seconds of a long run, which the worker tells in nanoseconds."""
+    return tuple((int(runs), spent / 1e9, longest / 1e6) for runs, spent, longest in seconds)
 
 
 def plain_reason(text: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeprof.backends.base import InFlight, Stop, Sustained
+from edgeprof.backends.base import Bins, InFlight, Stop, Sustained
 from edgeprof.errors import BackendError
 from edgeprof.fit.clocks import at_clocks, names_in
 from edgeprof.fit.forms import CLOCKS
@@ -201,7 +201,13 @@ class SimulatedBackend:
         return math.prod(fault.slowdown(self._done, self._restarted) for fault in self.faults)
 
     def sustain(
-        self, case: Case, seconds: float, rate_hz: float, meanwhile: Callable[[], None], every_s: float
+        self,
+        case: Case,
+        seconds: float,
+        rate_hz: float,
+        meanwhile: Callable[[], None],
+        every_s: float,
+        enough: Callable[[Bins], bool] | None = None,
     ) -> Sustained:
         raise BackendError(
             "a simulated board has no power to measure and nothing to run on and on", "name a runtime"

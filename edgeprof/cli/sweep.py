@@ -26,9 +26,13 @@ def sweep(
     sustained: Annotated[
         str | None,
         typer.Option(
-            help="Each case on and on for this time too, such as 10m: is it steady, when does it throttle?"
+            help="Each case on and on too until it is steady, so long at most, such as 10m: when does it throttle?"
         ),
     ] = None,
+    whole_time: Annotated[
+        bool,
+        typer.Option("--whole-time", help="With --sustained: all of its time, even if it is steady before."),
+    ] = False,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -158,8 +162,10 @@ def sweep(
     budget_s = o.seconds(budget) if budget is not None else None
     soak_s = o.seconds(soak) if soak is not None else None
     sustained_s = o.seconds(sustained) if sustained is not None else None
+    if whole_time and not sustained_s:
+        raise SpecError("--whole-time is of --sustained", "give a time too: --sustained 10m")
     depths = depths_of(o.numbers("in_flight", in_flight)) if in_flight is not None else None
-    more = LongRun(sustained_s, rate, STEADY_S if energy else None, depths)
+    more = LongRun(sustained_s, rate, STEADY_S if energy else None, depths, whole_time)
     long = more if more.asked() else None
     if dry_run:
         check_store(db)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeprof.backends.base import Backend, Sustained
+from edgeprof.backends.base import Backend, Bins, Sustained
 from edgeprof.boards.sensors.gauges import Gauges, Seen, mean
+from edgeprof.boards.sensors.host import hottest_c
 from edgeprof.errors import BackendError, WorkerError
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
@@ -31,6 +32,9 @@ LOOK_S = 1.0  # between two looks
 SHORT_S = 10.0  # a run that is looked at more often
 POINTS = 60  # of a curve, at most
 STEADY = 0.03  # of the throughput: the points from then on lie this close to the last quarter
+HALF_S, BLIND_S = 60.0, 180.0  # least half of a run that may end early, and without a temperature
+TENTHS = 10
+WARM_C = 1.0
 TOLD = (
     *(
         "power_mw",
@@ -50,13 +54,15 @@ Look = tuple[float, Seen]  # seconds since the run began
 
 @dataclass(frozen=True)
 class LongRun:
-    """What is asked for: seconds on and on (``sustained_s``), runs a second (``rate_hz``), seconds of a steady loop for
-    the energy (``energy_s``), and depths: numbers of runs at the same time (``in_flight``)."""
+    """What is asked for: seconds on and on (``sustained_s``) at most, or the ``whole`` of them even where it is steady
+    before; runs a second (``rate_hz``), seconds of a steady loop for the energy (``energy_s``), and depths: numbers of
+    runs at the same time (``in_flight``)."""
 
     sustained_s: float | None = None
     rate_hz: float | None = None
     energy_s: float | None = None
     in_flight: tuple[int, ...] | None = None
+    whole: bool = False
 
     def asked(self) -> dict[str, dict[str, Any]]:
         """By the name of its result, what each part of it was asked to be."""
@@ -67,6 +73,12 @@ class LongRun:
             "in_flight": {"depths": self.in_flight and list(self.in_flight)},
         }
         return {name: part for name, part in parts.items() if None not in part.values()}
+
+    def had(self, kept: Mapping[str, Any]) -> bool:
+        """Whether the telemetry of an earlier one has all that is asked for."""
+        whole = not (self.whole and kept.get("sustained", {}).get("ended") == "steady")
+        parts = self.asked().items()
+        return whole and all(kept.get(name, {}).get(k) == v for name, part in parts for k, v in part.items())
 
 
 def long_s(wanted: LongRun | None) -> float:
@@ -92,8 +104,13 @@ def long_telemetry(
     """
     found: dict[str, Any] = {}
     if wanted.sustained_s:
-        ran, looks = _run(case, backend, gauges, wanted.sustained_s, 0.0, clock)
-        found["sustained"] = {**wanted.asked()["sustained"], **sustained(case.batch, ran, looks, total_mw)}
+        ran, looks = _run(
+            case, backend, gauges, wanted.sustained_s, 0.0, clock, until_steady=not wanted.whole
+        )
+        found["sustained"] = {
+            **wanted.asked()["sustained"],
+            **sustained(case.batch, ran, looks, total_mw, wanted.sustained_s),
+        }
     if wanted.rate_hz:
         seconds = min(RESPONSES / wanted.rate_hz, LONGEST_S)
         ran, looks = _run(case, backend, gauges, seconds, wanted.rate_hz, clock)
@@ -125,9 +142,7 @@ def run_long(
     for case in (case for case in cases if (case.key(), 1) in done):
         rounds = kept.get(case.key(), ())
         had = next((r.telemetry for r in rounds if r.number == NUMBER and r.status == "ok"), {})
-        if any(
-            had.get(name, {}).get(k) != v for name, part in wanted.asked().items() for k, v in part.items()
-        ):
+        if not wanted.had(had):
             left.append((case, had))
     uid, failed, spent_s = uuid.uuid4().hex, [], 0.0
     if left:
@@ -147,8 +162,12 @@ def run_long(
     return spent_s, failed
 
 
-def sustained(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> dict[str, Any]:
-    """Throughput (tiles/ms) over time, from when on it is steady, when clocks were first cut, and tiles per joule."""
+def sustained(
+    batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total, asked_s: float = 0.0
+) -> dict[str, Any]:
+    """Throughput (tiles/ms) over time, from when on it is steady, when clocks were first cut, tiles per joule, and
+    whether it ended because it was steady or because the time that was asked for was over."""
+    early = ran.spent_s < asked_s * (1 - 1e-6)
     points = _points(batch, ran, looks, total_mw)
     speeds = [point["tiles_per_ms"] for point in points]
     settled = float(np.median(speeds[-max(len(speeds) // 4, 1) :])) if speeds else None
@@ -165,7 +184,10 @@ def sustained(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total
             "tiles_per_ms": ran.runs * batch / (1e3 * ran.spent_s),
             "start_tiles_per_ms": speeds[0] if speeds else None,
             "steady_tiles_per_ms": settled,
-            "steady_from_s": _steady_from(points, settled),
+            "steady_from_s": _steady_from(points, settled)
+            if not early
+            else _early_from(points, settled, ran),
+            "ended": "steady" if early else "asked",
             "throttled": cut is not None if events or reasons else None,
             "throttled_after_s": cut,
             "tiles_per_joule": _per_joule(batch, ran, looks, total_mw),
@@ -190,7 +212,13 @@ def at_rate(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) 
 
 
 def _run(
-    case: Case, backend: Backend, gauges: Gauges, seconds: float, rate_hz: float, clock: Callable[[], float]
+    case: Case,
+    backend: Backend,
+    gauges: Gauges,
+    seconds: float,
+    rate_hz: float,
+    clock: Callable[[], float],
+    until_steady: bool = False,
 ) -> tuple[Sustained, list[Look]]:
     looks: list[Look] = []
     begin: list[float] = []
@@ -201,7 +229,27 @@ def _run(
             begin.append(clock())
             looks.append((begin[-1] - begin[0] + every_s, read()))
 
-        return backend.sustain(case, seconds, rate_hz, look, every_s), looks
+        enough = (lambda bins: is_steady(bins, looks)) if until_steady else None
+        return backend.sustain(case, seconds, rate_hz, look, every_s, enough), looks
+
+
+def is_steady(bins: Bins, looks: Sequence[Look]) -> bool:
+    """Whether a run may end: in the last half of it the throughput of each tenth was within ``STEADY`` of their median,
+    and the hottest sensor moved by ``WARM_C`` at most from the first quarter of that half to the last. The half is at
+    least a minute long, and three where no temperature can be read: a heat sink takes its time."""
+    ends = list(accumulate(spent for _, spent, _ in bins))
+    begin = ends[-1] / 2 if ends else 0.0
+    warmth = [hottest_c(seen.reading.temperature_c) for at, seen in looks if at > begin]
+    known_c = [celsius for celsius in warmth if celsius is not None]
+    if not bins or begin < (HALF_S if known_c else BLIND_S):
+        return False
+    late = np.array([(runs, spent) for (runs, spent, _), end in zip(bins, ends, strict=True) if end > begin])
+    parts = [part.sum(0) for part in np.array_split(late, TENTHS) if len(part)]
+    speeds = np.array([runs / spent for runs, spent in parts])
+    if np.abs(speeds / np.median(speeds) - 1).max() > STEADY:
+        return False
+    quarters = np.array_split(np.array(known_c), 4)
+    return len(known_c) < 4 or abs(float(quarters[-1].mean() - quarters[0].mean())) <= WARM_C
 
 
 def _points(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Total) -> list[dict[str, Any]]:
@@ -233,6 +281,12 @@ def _steady_from(points: Sequence[dict[str, Any]], settled: float | None) -> flo
     return float(points[begin - 1]["at_s"]) if begin else 0.0
 
 
+def _early_from(points: Sequence[dict[str, Any]], settled: float | None, ran: Sustained) -> float:
+    """The same of a run that ended because it was steady: in its last half at least, by :func:`is_steady`."""
+    found = _steady_from(points, settled)
+    return ran.spent_s / 2 if found is None else found
+
+
 def _told(looks: Sequence[Look], total_mw: Total) -> dict[str, Any]:
     readings = [seen for _, seen in looks]
     telemetry = described(mean(readings), total_mw) | {"power_mw": steady.power_mw(readings, total_mw)[0]}
@@ -253,6 +307,8 @@ def told(found: Mapping[str, Any]) -> str:
             parts.append(f"{run['steady_tiles_per_ms']:.4g} steadily from {run['steady_from_s']:.0f} s on")
         else:
             parts.append(f"not steady within {run['spent_s']:.0f} s")
+        if run.get("ended") == "steady":
+            parts.append(f"ended after {run['spent_s']:.0f} s of {run['asked_s']:.0f}, since it was steady")
         if "throttled_after_s" in run:
             parts.append(f"clocks cut after {run['throttled_after_s']:.0f} s")
         if "tiles_per_joule" in run:

@@ -114,11 +114,12 @@ def sample(run, clock, stop, counters=dict):
     }
 
 
-def sustain(run, clock, seconds, rate_hz=0.0, sleep=time.sleep, bin_s=1.0):
+def sustain(run, clock, seconds, rate_hz=0.0, sleep=time.sleep, bin_s=1.0, enough=lambda seen: False):
     """Run for ``seconds``, one run after the other, or ``rate_hz`` of them a second with idle gaps between.
 
     A run at a rate begins when its turn comes, or, where the one before it lasts longer, after that: it is then late.
-    Its response time counts from its turn, and every run whose turn came is made, in twice the time at most.
+    Its response time counts from its turn, and every run whose turn came is made, in twice the time at most. It ends
+    before its time where ``enough`` says so, which is told each of the ``bins`` as it ends.
 
     Returns a dict: ``runs``, ``spent_ns`` (from the first begin to the last end), ``busy_ns`` (running), ``late``,
     ``bins`` (per ``bin_s``: runs, time spent, longest run, in nanoseconds) and ``percentiles_ns`` (p50, p90, p95, p99
@@ -146,6 +147,8 @@ def sustain(run, clock, seconds, rate_hz=0.0, sleep=time.sleep, bin_s=1.0):
         if current[1] >= bin_s * 1e9:
             bins.append(current)
             current = [0, 0, 0]
+            if enough(bins[-1]):
+                break
     return {
         "runs": runs,
         "spent_ns": last - begin,

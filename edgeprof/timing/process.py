@@ -42,6 +42,9 @@ parts[-1].main(*parts[:-1])
 """
 
 
+SEEN = b'{"seen":'  # how a line begins that is no answer yet
+
+
 class Peer:
     """A process of ours, somewhere, that answers requests; its source goes over its standard input.
 
@@ -70,15 +73,18 @@ class Peer:
         data: bytes = b"",
         meanwhile: Callable[[], None] | None = None,
         every_s: float = 0.1,
+        enough: Callable[[Any], bool] = lambda seen: False,
     ) -> dict[str, Any]:
         """Send one request, and ``data`` if it has any, and wait for its answer. After a sign of life (an empty line)
-        ``meanwhile`` is called every ``every_s`` seconds until the answer is there.
+        ``meanwhile`` is called every ``every_s`` seconds until the answer is there. ``enough`` is given what is seen on
+        the way, and says whether the other side may stop.
 
         :raises WorkerError: it crashed or hung for ``timeout_s``. :raises OutOfMemory: what was asked did not fit.
         :raises BackendError: the runtime is not installed, or refused what was asked.
         """
         try:
-            line = self._exchange(json.dumps(request).encode() + b"\n" + data, timeout_s, meanwhile, every_s)
+            sent = json.dumps(request).encode() + b"\n" + data
+            line = self._exchange(sent, timeout_s, meanwhile, every_s, enough)
         except KeyboardInterrupt:
             self.kill()  # or its answer would be taken for that of the next request
             raise
@@ -135,34 +141,53 @@ class Peer:
         return self._process is not None and self._process.poll() is None
 
     def _exchange(
-        self, line: bytes, timeout_s: float, meanwhile: Callable[[], None] | None, every_s: float
+        self,
+        line: bytes,
+        timeout_s: float,
+        meanwhile: Callable[[], None] | None,
+        every_s: float,
+        enough: Callable[[Any], bool],
     ) -> bytes:
         """Send a line, wait for a line; what comes back has no end where the worker ended first."""
         process = self._started()
         assert process.stdin and process.stdout
-        with contextlib.suppress(OSError):  # it ended: what it wrote before tells why
-            process.stdin.write(line)
-            process.stdin.flush()
-        deadline = time.monotonic() + timeout_s
-        answer, sign = bytearray(), False
+        self._send(line)  # where it ended, what it wrote before tells why
+        deadline, due = time.monotonic() + timeout_s, float("inf")
+        rest = bytearray()  # of a line whose end is not there yet
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while not answer.endswith(b"\n"):
-                left = max(deadline - time.monotonic(), 0)
-                if not selector.select(min(left, every_s) if meanwhile and sign else left):
-                    if meanwhile and sign and time.monotonic() < deadline:
-                        meanwhile()
+            while True:
+                if not selector.select(max(min(deadline, due) - time.monotonic(), 0)):
+                    if time.monotonic() >= deadline:
+                        self.kill()
+                        raise WorkerError(
+                            f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
+                        )
+                else:
+                    part = os.read(process.stdout.fileno(), 2**16)
+                    if not part:
+                        return bytes(rest)
+                    rest += part
+                    if b"\n" not in part:
                         continue
-                    self.kill()
-                    raise WorkerError(
-                        f"no answer for {timeout_s:.0f} s", "the network was given up; others go on"
-                    )
-                part = os.read(process.stdout.fileno(), 2**16)
-                if not part:
-                    break
-                sign = sign or part.startswith(b"\n")  # an empty line is a sign of life
-                answer += part if answer else part.lstrip(b"\n")
-        return bytes(answer)
+                    *lines, rest = rest.split(b"\n")
+                    for one in lines:
+                        if one.startswith(SEEN):
+                            if enough(json.loads(one)["seen"]):
+                                self._send(b'{"do": "enough"}\n')
+                        elif one:
+                            return bytes(one) + b"\n"
+                        elif meanwhile and due == float("inf"):  # an empty line is a sign of life
+                            due = time.monotonic() + every_s
+                if meanwhile and time.monotonic() >= due:
+                    meanwhile()
+                    due = time.monotonic() + every_s
+
+    def _send(self, line: bytes) -> None:
+        assert self._process and self._process.stdin
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:

@@ -8,7 +8,8 @@ has, together with ``loop.py`` and the runtime's driver. One request a line:
   "high": 10 or null}} or null, "input": PATH or null, "seed": 0, "threads": 1, "providers": […], "options": {…},
   "stop": {…}, "profile_s": 0.2, "graph": true}`` → load time, first run, single runs, kernels, memory, counters.
 - ``{"do": "sustain", "seconds": 1.0, "rate_hz": 0, …}``, the rest as for ``measure`` → runs in that time. An empty line
-  says that they begin now.
+  says that they begin now. Where it is ``watched``, a line ``{"seen": […]}`` follows each second (runs, time spent,
+  longest run, in nanoseconds), and ``{"do": "enough"}`` ends it.
 - ``{"do": "trace", "trace_s": 0.2, …}``, the rest as for ``measure`` → what a device tells of its kernels itself, for
   drivers that can.
 - ``{"do": "overlap", "depths": [1, 2], "turns": 8, "turn_s": 0.4, …}``, the rest as for ``measure`` → for each depth,
@@ -27,6 +28,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import sys
 import time
@@ -64,6 +66,8 @@ def main(loop, *drivers):
         request = json.loads(line)
         if request["do"] == "quit":
             return
+        if request["do"] == "enough":  # said too late
+            continue
         answers.write(json.dumps(answer(request, loop, driver, answers)) + "\n")
         answers.flush()
 
@@ -161,9 +165,17 @@ def sustain(request, loop, driver, answers):
         loop.warm_up(session.run, clock, WARM_NS)
         answers.write("\n")
         answers.flush()
-        return loop.sustain(session.run, clock, request["seconds"], request["rate_hz"])
+        more = {"enough": lambda seen: told_enough(seen, answers)} if request.get("watched") else {}
+        return loop.sustain(session.run, clock, request["seconds"], request["rate_hz"], **more)
     finally:
         session.close()
+
+
+def told_enough(seen, answers):
+    """Tell the parent what was seen in a second, and whether it has said meanwhile that it is enough."""
+    answers.write(json.dumps({"seen": seen}) + "\n")
+    answers.flush()
+    return bool(select.select([sys.stdin], [], [], 0)[0] and [sys.stdin.readline()])
 
 
 def overlap(request, loop, driver):

@@ -17,7 +17,16 @@ from edgeprof.boards.sensors.reading import Reading
 from edgeprof.cli import run
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.longrun import POINTS, LongRun, at_rate, long_s, long_telemetry, sustained, told
+from edgeprof.timing.longrun import (
+    POINTS,
+    LongRun,
+    at_rate,
+    is_steady,
+    long_s,
+    long_telemetry,
+    sustained,
+    told,
+)
 
 
 def ran(speeds):
@@ -57,8 +66,69 @@ def test_it_is_steady_from_the_beginning_or_never():
         "spent_s": 0.5,
         "runs": 5,
         "tiles_per_ms": 0.01,
+        "ended": "asked",
         "curve": [],
     }
+
+
+def a_run(speeds, celsius=lambda at: None):
+    """Seconds of so many runs each, and a look a second."""
+    warmth = [(float(at), celsius(at)) for at in range(len(speeds))]
+    looks = [(at, Seen(Reading(temperature_c={} if c is None else {"gpu": c}), {})) for at, c in warmth]
+    return tuple((n, 1.0, 2.0) for n in speeds), looks
+
+
+@pytest.mark.parametrize(
+    ("speeds", "celsius", "ends"),
+    [
+        ([100] * 119, lambda at: 50.0, False),  # not for long enough
+        ([100] * 121, lambda at: 50.0, True),
+        ([100, 97, 103] * 50, lambda at: 50.0, True),  # seconds may differ
+        ([200] * 60 + [100] * 61, lambda at: 50.0, True),  # what was before does not count
+        ([200] * 80 + [100] * 41, lambda at: 50.0, False),
+        ([100 - i / 20 for i in range(180)], lambda at: 50.0, False),  # it goes on falling
+        ([100] * 200, lambda at: 40 + at / 20, False),  # it goes on warming up
+        ([100] * 200, lambda at: 60 - 20 * 0.97**at, True),
+        ([100] * 200, lambda at: None, False),  # nobody knows how warm it is
+        ([100] * 361, lambda at: None, True),
+    ],
+)
+def test_it_may_end_once_speed_and_temperature_are_steady(speeds, celsius, ends):
+    assert is_steady(*a_run(speeds, celsius)) is ends
+    assert not is_steady((), [])
+
+
+def test_why_it_ended_is_told():
+    early = sustained(1, ran([100] * 130), [], total, 600.0)
+    assert (early["ended"], early["steady_from_s"]) == ("steady", 0)
+    said = told({"sustained": {"asked_s": 600.0, **early}})
+    assert "ended after 130 s of 600, since it was steady" in said
+    jittery = sustained(1, ran([100, 110] * 70), [], total, 600.0)  # by the second, not by tenths
+    assert jittery["steady_from_s"] == 70
+    assert sustained(1, ran([100] * 600), [], total, 600.0)["ended"] == "asked"
+    assert LongRun(600.0).had({"sustained": {"asked_s": 600.0, "ended": "steady"}})
+    assert not LongRun(600.0, whole=True).had({"sustained": {"asked_s": 600.0, "ended": "steady"}})
+    assert LongRun(600.0, whole=True).had({"sustained": {"asked_s": 600.0}})  # as all ended once
+
+
+def test_a_real_one_ends_when_it_is_steady_and_the_next_has_its_answer(monkeypatch, emulated):
+    root = emulated("orin-nano")
+    board = find_board("jetson", detect_machine(root))
+    monkeypatch.setattr("edgeprof.timing.longrun.HALF_S", 0.9)
+    monkeypatch.setattr("edgeprof.timing.longrun.STEADY", 100.0)  # whatever else runs here
+    with closing(open_backend("ort-cpu")) as backend, closing(open_gauges(root)) as gauges:
+        facts = dict(board="b", machine="m", backend="ort-cpu", runtime=backend.runtime())
+        case = Case(
+            net=net_spec(conv=0, neurons=64), batch=4, precision="fp32", threads=1, launch="blocking", **facts
+        )
+        found = long_telemetry(case, backend, gauges, board.total_mw, LongRun(300.0))["sustained"]
+        assert (found["ended"], found["asked_s"]) == ("steady", 300)
+        assert found["spent_s"] < 300
+        assert found["power_mw"] == 12475
+        assert len(found["curve"]) >= 2
+        whole = long_telemetry(case, backend, gauges, board.total_mw, LongRun(2.1, whole=True))["sustained"]
+        assert whole["ended"] == "asked"
+        assert whole["spent_s"] >= 2.1
 
 
 def test_energy_and_the_first_cut_of_clocks():

@@ -248,6 +248,13 @@ def test_sustained_runs_by_the_second():
     assert found["percentiles_ns"] is None
 
 
+def test_it_ends_when_somebody_has_seen_enough():
+    bench, seen = Bench([20 * MS]), []
+    found = sustain(bench.run, bench.clock, 60.0, enough=lambda second: seen.append(second) or len(seen) == 2)
+    assert found["bins"] == seen == [[50, 1000 * MS, 20 * MS]] * 2
+    assert (found["runs"], found["spent_ns"]) == (100, 2000 * MS)
+
+
 def test_runs_at_a_rate_have_gaps_between():
     bench = Bench([10 * MS])
     slept = []
