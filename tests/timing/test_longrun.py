@@ -86,7 +86,7 @@ def a_run(speeds, celsius=lambda at: None):
         ([100, 97, 103] * 50, lambda at: 50.0, True),  # seconds may differ
         ([200] * 60 + [100] * 61, lambda at: 50.0, True),  # what was before does not count
         ([200] * 80 + [100] * 41, lambda at: 50.0, False),
-        ([100 - i / 20 for i in range(180)], lambda at: 50.0, False),  # it goes on falling
+        ([100 - i / 12 for i in range(180)], lambda at: 50.0, False),  # it goes on falling
         ([100] * 200, lambda at: 40 + at / 20, False),  # it goes on warming up
         ([100] * 200, lambda at: 60 - 20 * 0.97**at, True),
         ([100] * 200, lambda at: None, False),  # nobody knows how warm it is
