@@ -4,6 +4,7 @@ Python 3.6 syntax, standard library alone: this file is sent to the worker. libc
 needs to be installed. Source: CUDA Driver API reference (cuStream*, cuEvent*, cuMem*, cuGraph*, cuDevice*), NVIDIA.
 """
 
+import copy
 import ctypes
 
 LIBRARY = "libcuda.so.1"
@@ -46,13 +47,23 @@ class Device:
                 "the NVIDIA driver lists %d GPUs, and number %d is asked for" % (count.value, number)
             )
         self._device = ctypes.c_int()
-        context = ctypes.c_void_p()
+        self._context = ctypes.c_void_p()
         self._call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(number))
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
-        self._call("cuCtxSetCurrent", context)
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+        self.enter()
         self._streams = []
         self.number = number
         self.stream = self.streams(1)[0]
+
+    def enter(self):
+        """Let the calling thread work with it; the thread that opened it does."""
+        self._call("cuCtxSetCurrent", self._context)
+
+    def on(self, stream):
+        """The same GPU, with its work on another of its streams."""
+        other = copy.copy(self)
+        other.stream = stream
+        return other
 
     def streams(self, count):
         """So many of its streams; they live as long as it does."""

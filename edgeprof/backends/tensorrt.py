@@ -123,18 +123,26 @@ def listener():
 
 
 def load(model, threads, providers, options, weights, profiled):
-    """A session for the network in the file ``model``: with an engine that was built before for the same bytes,
-    TensorRT, GPU and ``options``, else one that is built now. ``weights`` is the folder of weights outside the model,
-    or None. ``options``: ``precision``, ``device`` (``gpu`` or ``dla0``), ``capture`` (a CUDA graph), ``build`` (a
-    number: engines of other numbers are built apart, without the times of tactics that others found).
+    """A session for the network in the file ``model``; ``weights`` is the folder of weights outside the model, or None.
+    ``options``: ``precision``, ``device`` (``gpu`` or ``dla0``), ``capture`` (a CUDA graph), ``build`` (a number:
+    engines of other numbers are built apart, without the times of tactics that others found).
 
     Raises Refused where TensorRT does not take the network, MemoryError where it does not fit.
     """
-    tensorrt = library()
-    gpu = device()
-    logger = listener()
-    free = gpu.free_bytes()
-    begin = time.perf_counter()
+    return Session(open_engine(model, weights, options), device(), options, profiled)
+
+
+def lanes(depth, model, threads, providers, options, weights):
+    """``depth`` ways to run ``model`` at the same time, each from a thread of its own: one engine, and for each a
+    context and a stream. Contexts may run side by side (TensorRT's documentation on threads)."""
+    engine, gpu = open_engine(model, weights, options), device()
+    return [Lane(engine, gpu.on(stream), options, False) for stream in gpu.streams(depth)]
+
+
+def open_engine(model, weights, options):
+    """The engine that was built before for the same bytes, TensorRT, GPU and ``options``, else one built now."""
+    tensorrt, gpu, logger = library(), device(), listener()
+    free, begin = gpu.free_bytes(), time.perf_counter()
     with open(model, "rb") as stream:
         data = stream.read()
     path = engine_path(model, data, tensorrt.__version__, gpu.describe(), options)
@@ -149,11 +157,19 @@ def load(model, threads, providers, options, weights, profiled):
         engine = runtime.deserialize_cuda_engine(stream.read())
     if engine is None:
         raise trouble(logger, "the engine cannot be loaded")
-    load_ms = (time.perf_counter() - begin) * 1e3
     facts = {"engine_mib": os.path.getsize(path) / 2.0**20}
     if built_ms is not None:
         facts["engine_build_ms"] = built_ms
-    return Session(tensorrt, logger, gpu, runtime, engine, load_ms, options, profiled, free, facts)
+    return Opened(tensorrt, logger, runtime, engine, (time.perf_counter() - begin) * 1e3, free, facts)
+
+
+class Opened(object):
+    """An engine that is loaded, with what it needs as long as it lives, the time that took (ms), the GPU's memory that
+    was free before, and facts to tell of it."""
+
+    def __init__(self, tensorrt, logger, runtime, engine, load_ms, free, facts):
+        self.tensorrt, self.logger, self.runtime, self.engine = tensorrt, logger, runtime, engine
+        self.load_ms, self.free, self.facts = load_ms, free, facts
 
 
 def engine_path(model, data, release, gpu, options):
@@ -271,14 +287,14 @@ def trouble(logger, what):
 class Session(object):
     """An engine with its inputs and outputs in the GPU's memory."""
 
-    def __init__(self, tensorrt, logger, gpu, runtime, engine, load_ms, options, profiled, free, facts):
-        self.load_ms = load_ms
-        self._gpu, self._logger, self._facts, self._free = gpu, logger, facts, free
-        self._runtime, self._engine = runtime, engine
-        self._tensorrt = tensorrt
-        self._context = engine.create_execution_context()
+    def __init__(self, opened, gpu, options, profiled):
+        tensorrt = opened.tensorrt
+        self.load_ms = opened.load_ms
+        self._gpu, self._logger, self._facts, self._free = gpu, opened.logger, opened.facts, opened.free
+        self._opened, self._engine, self._tensorrt = opened, opened.engine, tensorrt
+        self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise trouble(logger, "there is no room for the engine's work")
+            raise trouble(self._logger, "there is no room for the engine's work")
         if hasattr(self._context, "nvtx_verbosity"):
             self._context.nvtx_verbosity = tensorrt.ProfilingVerbosity.NONE
         self._places, self._outputs, self._inputs = {}, {}, {}
@@ -289,7 +305,7 @@ class Session(object):
             self._profiler = recorder()
             self._context.profiler = self._profiler
             self._context.enqueue_emits_profile = False
-        self._built = free - gpu.free_bytes()
+        self._built = self._free - gpu.free_bytes()
 
     @property
     def shared(self):
@@ -373,7 +389,7 @@ class Session(object):
         for address in self._places.values():
             self._gpu.free(address)
         self._places = {}
-        self._context = self._engine = self._runtime = None
+        self._context = self._engine = self._opened = None
 
     def _dtype(self, name):
         kind = str(self._engine.get_tensor_dtype(name)).rpartition(".")[2]
@@ -401,6 +417,15 @@ class Session(object):
     def _launch(self):
         if not self._context.execute_async_v3(self._gpu.stream):
             raise trouble(self._logger, "the network does not run")
+
+
+class Lane(Session):
+    """One of several sessions that run at the same time, each from a thread of its own."""
+
+    def run(self):
+        """As one that runs alone."""
+        self._gpu.enter()
+        super(Lane, self).run()
 
 
 def recorder():

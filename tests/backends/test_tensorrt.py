@@ -7,6 +7,7 @@ nothing of TensorRT.
 
 from __future__ import annotations
 
+import copy
 import enum
 import importlib.util
 import json
@@ -97,6 +98,17 @@ class Memory:
         address = 4096 * (len(self.held) + 1)
         self.held[address] = np.zeros(size, np.uint8)
         return address
+
+    def streams(self, count: int) -> list[int]:
+        return list(range(self.stream, self.stream + count))
+
+    def on(self, stream: int) -> Memory:
+        other = copy.copy(self)
+        other.stream = stream
+        return other
+
+    def enter(self) -> None:
+        self.log.append(f"enter {self.stream}")
 
     def free(self, address: int) -> None:
         del self.held[address]
@@ -274,8 +286,8 @@ class Trt(types.ModuleType):
                 return True
 
             def execute_async_v3(self, stream_handle: int) -> bool:
-                assert stream_handle == trt.memory.stream
-                trt.memory.log.append("launch")
+                place = stream_handle - trt.memory.stream
+                trt.memory.log.append(f"launch {place}" if place else "launch")
                 if not trt.memory.capturing:
                     held = trt.memory.held
                     read, made = (held[self.places[name]].view(np.float32) for name in ("input", "output"))
@@ -424,6 +436,27 @@ def test_runs_in_which_other_layers_ran_do_not_count() -> None:
     assert driver.layers_of([], 0) == ([], [])
 
 
+def test_several_runs_share_an_engine_and_have_streams_of_their_own(opened, tmp_path: Path) -> None:
+    trt, memory, _ = opened("10.3.0")
+    options = {"precision": "fp32", "device": "gpu"}
+    several = driver.lanes(3, str(tmp_path / "net.onnx"), 1, [], options, None)
+    assert len(trt.builds) == 1
+    for number, lane in enumerate(several):
+        lane.bind({"input": X * number})
+    memory.log.clear()
+    for lane in several:
+        lane.run()
+    assert [line for line in memory.log if line != "synchronize"] == [
+        *("enter 77", "launch"),
+        *("enter 78", "launch 1"),
+        *("enter 79", "launch 2"),
+    ]
+    for number, lane in enumerate(several):
+        np.testing.assert_array_equal(lane.run_from_host()[0], 2 * X * number)
+        lane.close()
+    assert not memory.held
+
+
 @pytest.mark.parametrize(
     ("release", "precision", "dlas", "says"),
     [
@@ -445,7 +478,7 @@ def test_a_dla_with_what_it_cannot_left_to_the_gpu(opened, release, precision, d
     (build,) = trt.builds
     assert (build["default_device_type"], build["DLA_core"]) == (trt.DeviceType.DLA, 1)
     assert build["flags"] == {"GPU_FALLBACK"} | ({"FP16"} if release == "10.3.0" else set())
-    assert session._runtime.DLA_core == 1
+    assert session._opened.runtime.DLA_core == 1
     assert driver.creation_flags(trt, {"device": "dla1"}) == 0  # strongly typed as from 11 on, or not at all
 
 
