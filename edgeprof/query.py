@@ -217,7 +217,7 @@ def query_nets(
         raise SpecError(f"--pareto {','.join(axes)} is no pair of axes", f"name two of {', '.join(AXES)}")
     if rank not in RANKS:
         raise SpecError(f"--rank {rank} is nothing to rank by", f"choose from {', '.join(RANKS)}")
-    nets = space({k: choice(k, v) for k, v in knobs.items()}, assumed_batch(laws))
+    nets = asked_space(laws, knobs)
     asked = [_Asked(law, nets, goal, rank, axes, top, front, level) for law in laws]
     streams = [_stream(own) for own in asked]
     answers = tuple(stream.answer for stream in streams)
@@ -230,6 +230,14 @@ def query_nets(
         laws=answers,
         elapsed_s=time.perf_counter() - begin,
     )
+
+
+def asked_space(laws: Sequence[Law], knobs: Mapping[str, Any]) -> Space:
+    """The networks that these choices span.
+
+    :raises SpecError: a choice that is none, or too many of them.
+    """
+    return space({k: choice(k, v) for k, v in knobs.items()}, assumed_batch(laws))
 
 
 def choice(knob: str, given: Any) -> tuple[int | str, ...]:

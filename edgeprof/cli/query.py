@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say, show_verdicts, verdict_rows, warn, working
+from edgeprof.cli.output import WIDTH, duration, print_json, say, show_verdicts, verdict_rows, warn, working
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgeprof.query import Answer, Found, Goal, LawAnswer
 
 SHORT = {"neurons": "neur", "channels": "chan", "classes": "cls", "padding": "pad", "pool_before": "pool<"}
+
+MANY = 10**8  # networks from which a query says how many they are
+PER_SECOND = 5e6  # networks that a law of kernels prices; one of a few terms is twice as fast
 
 
 def _range(what: str) -> Any:
@@ -93,9 +96,11 @@ def query(
     from edgeprof.fit.clocks import at_clocks_of
     from edgeprof.fit.clocks import told as told_clocks
     from edgeprof.fit.law import read_law
-    from edgeprof.query import FRONT, Goal, assumed_batch, quantities_of, query_nets
+    from edgeprof.query import FRONT, Goal, asked_space, assumed_batch, quantities_of, query_nets
     from edgeprof.requirements import judge, parse_requirement
 
+    if explain and format_ == "csv" and not json_:
+        raise SpecError("--format csv has no place for --explain", "leave one of them out, or take --json")
     wanted = [parse_requirement(text) for text in require or ()]
     every = dict(tile=tile, channels=channels, classes=classes, conv=conv, depth=depth, kernel=kernel)
     every |= dict(stride=stride, padding=padding, pool=pool, pool_before=pool_before, fc=fc, neurons=neurons)
@@ -114,6 +119,10 @@ def query(
     laws = at_clocks_of([read_law(name) for name in law], asked_mhz, power_mode)
     axes = [axis.strip() for axis in pareto.split(",")]
     table = format_ == "table" and not json_
+    asked_for = asked_space(laws, knobs).combinations
+    if asked_for > MANY:
+        time = duration(asked_for * len(laws) / PER_SECOND)
+        say(f"{asked_for:,} networks, about {time}: wider steps take less, such as --neurons 64..2048:64")
     with working("asking"):
         found = query_nets(
             laws,

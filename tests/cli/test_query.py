@@ -248,11 +248,20 @@ def test_one_network_and_none(edgeprof: Callable[..., Any], law: str) -> None:
         (["--level", "200%"], "no share"),
         (["--depth", "1..65536", "--neurons", "1..65536", "--tile", "1..999"], "too many"),
         (["--law", "nowhere.json"], "nowhere.json"),
+        (["--explain", "--format", "csv"], "--format csv has no place for --explain"),
     ],
 )
 def test_what_is_refused(refused: Callable[..., tuple[str, str]], arguments: list[str], said: str) -> None:
     error, _ = refused("query", "--law", "gtx960-theano", "--batch", "1024", *arguments)
     assert said in error
+
+
+def test_a_long_query_says_how_long(edgeprof: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("query", "--law", "gtx960-theano", "--depth", "5..80", "--batch", "1024")
+    assert edgeprof(*asked)[2] == ""
+    monkeypatch.setattr("edgeprof.cli.query.MANY", 75)
+    _, _, err = edgeprof(*asked)
+    assert err.startswith("76 networks, about 0 s: ")
 
 
 def test_help_has_an_example(edgeprof: Callable[..., Any]) -> None:
