@@ -32,6 +32,7 @@ _API = {
     "write_law": "edgeprof.fit.law",
     "predict": "edgeprof.fit.law",
     "memory_of": "edgeprof.fit.memory",
+    "at_clocks": "edgeprof.fit.clocks",
     "block": "edgeprof.nets.blocks",
     "validate_law": "edgeprof.validation",
     "profile_model": "edgeprof.profile",

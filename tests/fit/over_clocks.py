@@ -152,3 +152,9 @@ def of_networks() -> Law:
         rules={},
         domain={"depth": [4, 64], "core_mhz": [400, 1300]},
     )
+
+
+def defined() -> Law:
+    """A law of kernels whose definitions name clocks."""
+    terms = {"other": {"Y*cycle + slow": 3e-6, "max(slow - 1, 0)*B": 1e-3}}
+    return truth(terms, define={"cycle": "1000/core_mhz", "slow": "cycle*B*core_mhz/memory_mhz"})

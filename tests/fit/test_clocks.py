@@ -117,15 +117,13 @@ def test_a_term_without_a_clock_is_not_taken_for_one_with_it(fitted: Fit) -> Non
 def test_it_predicts_settings_that_it_never_saw_and_one_blind_to_clocks_does_not(
     measured: list[Measurement], fitted: Fit
 ) -> None:
-    blind = fit_law(one_setting(measured), FORM)
-    assert blind.law.clocks == {}
+    blind = fit_law(one_setting(measured), FORM, cross_validate=False).law
+    assert blind.clocks == {}
     assert fitted.cv is not None
-    assert blind.cv is not None
     assert fitted.cv.mape_pct < 3
-    assert blind.cv.mape_pct > 5 * fitted.cv.mape_pct
     for clocks in (UNSEEN, {"core_mhz": 1100.0, "memory_mhz": 1200.0}):
         assert mape_pct(fitted.law, clocks) < 3
-        assert mape_pct(blind.law, clocks) > 5 * mape_pct(fitted.law, clocks)
+        assert mape_pct(blind, clocks) > 5 * mape_pct(fitted.law, clocks)
 
 
 def test_it_says_what_it_was_fitted_on(measured: list[Measurement], fitted: Fit) -> None:
@@ -244,7 +242,6 @@ def test_settings_that_their_clocks_do_not_explain_are_said(measured: list[Measu
         for m in three
     ]
     assert "unlike" in fit_law(slow, FORM).law.warnings
-    assert "unlike" not in fit_law(three, FORM).law.warnings
 
 
 @pytest.mark.parametrize("known", [0, 1])

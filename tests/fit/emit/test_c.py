@@ -14,7 +14,7 @@ from edgeprof.fit.emit.c import c_header
 from edgeprof.fit.law import Law, predict
 from edgeprof.nets.spec import NetSpec, net_spec
 
-from ..over_clocks import drawn, of_networks, truth
+from ..over_clocks import defined, drawn, of_networks, truth
 from .conftest import Case, cases_of, law_of, refused_law
 
 CC = shutil.which("cc")
@@ -164,7 +164,7 @@ def test_it_needs_math_alone(named: str) -> None:
 
 
 @needs_cc
-@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+@pytest.mark.parametrize("law", [truth(), of_networks(), defined()], ids=["kernels", "networks", "defined"])
 def test_clocks_are_inputs(law: Law, tmp_path: Path) -> None:
     cases = drawn(law, 100)
     main = CLOCKED.replace('scanf("%lf %lf", &net.core_mhz, &net.memory_mhz) == 2', "SCAN")

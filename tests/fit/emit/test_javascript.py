@@ -14,7 +14,7 @@ from edgeprof.fit.emit.javascript import javascript_code
 from edgeprof.fit.law import Law, predict
 from edgeprof.nets.spec import net_spec
 
-from ..over_clocks import drawn, of_networks, truth
+from ..over_clocks import defined, drawn, of_networks, truth
 from .conftest import cases_of, law_of, refused_law
 
 NODE = shutil.which("node")
@@ -79,7 +79,7 @@ def test_one_value_stands_for_every_layer(tmp_path: Path) -> None:
 
 
 @needs_node
-@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+@pytest.mark.parametrize("law", [truth(), of_networks(), defined()], ids=["kernels", "networks", "defined"])
 def test_clocks_are_inputs(law: Law, tmp_path: Path) -> None:
     cases = drawn(law, 100)
     nets = [{**net.model_dump(), **mhz, "batch": batch} for net, batch, mhz, _ in cases]

@@ -14,7 +14,7 @@ from edgeprof.fit.emit.python import python_module
 from edgeprof.fit.law import Law, predict
 from edgeprof.nets.spec import net_spec
 
-from ..over_clocks import drawn, of_networks, truth
+from ..over_clocks import defined, drawn, of_networks, truth
 from .conftest import cases_of, law_of, refused_law
 
 
@@ -87,7 +87,7 @@ def test_it_needs_nothing_but_python(tmp_path: Path, named: str) -> None:
     assert float(done.stdout) > 0
 
 
-@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+@pytest.mark.parametrize("law", [truth(), of_networks(), defined()], ids=["kernels", "networks", "defined"])
 def test_clocks_are_inputs(law: Law) -> None:
     latency_ms = load(python_module(law))["latency_ms"]
     for net, batch, mhz, ms in drawn(law, 100):

@@ -15,7 +15,7 @@ from edgeprof.fit.emit.spreadsheet import csv_sheet, place
 from edgeprof.fit.law import Law, law_json, parse_law, predict
 from edgeprof.nets.spec import NetSpec, net_spec
 
-from ..over_clocks import drawn, of_networks, truth
+from ..over_clocks import defined, drawn, of_networks, truth
 from .conftest import cases_of, law_of, refused_law
 
 excelformula = pytest.importorskip("pycel.excelformula", reason="there is no pycel")
@@ -148,7 +148,7 @@ def test_names_of_cells() -> None:
     assert place(7, 2, True) == "$C$7"
 
 
-@pytest.mark.parametrize("law", [truth(), of_networks()], ids=["kernels", "networks"])
+@pytest.mark.parametrize("law", [truth(), of_networks(), defined()], ids=["kernels", "networks", "defined"])
 def test_clocks_are_cells_to_edit(law: Law) -> None:
     book = Book(csv_sheet(law))
     for net, batch, mhz, ms in drawn(law, 40):
