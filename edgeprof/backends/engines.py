@@ -14,6 +14,7 @@ from edgeprof.timing.traced import Traced
 
 BUILD_S = 600.0  # the longest that an engine may take to build
 QUANTISED = "QuantizeLinear"
+INT8 = "trt_int8_enable"
 
 
 class EngineBackend(CudaBackend):
@@ -36,6 +37,16 @@ class EngineBackend(CudaBackend):
         """Never: kernels of an engine are of one node, and of no operator."""
         return None
 
+    def _model(self, case: Case) -> Path:
+        path = super()._model(case)
+        wanted = case.precision == "int8" or INT8 in dict(case.provider_options)
+        if wanted and not _quantised(path):
+            raise BackendError(
+                f"{case.net.label()} has no {QUANTISED} nodes: TensorRT would not run it in int8",
+                "give an ONNX file that is quantised with QuantizeLinear and DequantizeLinear; or --precision fp16",
+            )
+        return path
+
 
 class TensorrtBackend(EngineBackend):
     """ONNX Runtime's TensorRT provider. ``fp16`` and ``int8`` allow the builder these formats, and it takes what is
@@ -56,24 +67,16 @@ class TensorrtBackend(EngineBackend):
         captured = {"trt_cuda_graph_enable": "True"} if launch == "graph" else {}
         return tuple(sorted({**allowed, **captured}.items()))
 
-    def _model(self, case: Case) -> Path:
-        path = super()._model(case)
-        if dict(case.provider_options).get("trt_int8_enable") and not _quantised(path):
-            raise BackendError(
-                f"{case.net.label()} has no {QUANTISED} nodes: TensorRT would not run it in int8",
-                "give an ONNX file that is quantised with QuantizeLinear and DequantizeLinear; or --precision fp16",
-            )
-        return path
-
 
 class RtxBackend(EngineBackend):
-    """TensorRT-RTX, a plugin of ONNX Runtime. Its number formats are those of the network's own types; TF32 is kept out
-    of ``fp32`` as for the others."""
+    """TensorRT-RTX, a plugin of ONNX Runtime. Its number formats are those of the network's own types, written for each
+    precision; TF32 is kept out of ``fp32`` as for the others."""
 
     called = "ort-tensorrt-rtx"
     driver = "edgeprof.backends.ort_rtx"
     needs: tuple[str, ...] = (*NEEDS, "edgeprof.backends.ort_cuda", "edgeprof.backends.ort_tensorrt")
     provider = "NvTensorRTRTXExecutionProvider"
+    precisions: tuple[str, ...] = ("fp32", "tf32", "fp16", "int8")
 
     def runtime(self) -> str:
         """The plugin brings TensorRT-RTX along: both versions."""

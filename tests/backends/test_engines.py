@@ -96,16 +96,12 @@ def quantised(tmp_path):
     return model_file(path, batch=1)
 
 
-def test_int8_is_for_networks_that_are_quantised(quantised):
-    backend = open_backend("ort-tensorrt")
-    try:
-        with pytest.raises(BackendError, match="has no QuantizeLinear nodes") as caught:
-            backend.measure(case(backend, precision="int8", net=block(of="elementwise")), 1, QUICK, None)
-        assert "--precision fp16" in caught.value.hint
-        assert backend._model(case(backend, precision="int8", net=quantised, batch=1)).exists()
-        assert backend._model(case(backend, precision="int8")).exists()
-    finally:
-        backend.close()
+def test_int8_is_for_networks_that_are_quantised(backend, quantised):
+    with pytest.raises(BackendError, match="has no QuantizeLinear nodes") as caught:
+        backend.measure(case(backend, precision="int8", net=block(of="elementwise")), 1, QUICK, None)
+    assert "--precision fp16" in caught.value.hint
+    assert backend._model(case(backend, precision="int8", net=quantised, batch=1)).exists()
+    assert backend._model(case(backend, precision="int8")).exists()
 
 
 @pytest.mark.skipif(
