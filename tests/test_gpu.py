@@ -44,7 +44,6 @@ def test_a_quiet_gpu() -> None:
         ({"mig": True}, "mig", "an instance of the GPU", "-mig 0"),
         ({"headroom_c": 9}, "gpu heat", "9 below", "let it cool"),
         ({"limit_w": 40}, "gpu power", "40 of 60 W", "nvidia-smi -i 0 -pl 60"),
-        ({"processes": (os.getpid(),)}, "gpu company", f"{os.getpid()} (", "stop them"),
         ({"lost": True}, "gpu", "it is lost", "nvidia-smi -r"),
     ],
 )
@@ -53,6 +52,12 @@ def test_what_disturbs_has_a_remedy(changed: dict[str, object], name: str, says:
     assert found.state == "warning"
     assert says in found.detail
     assert remedy in found.remedy
+
+
+def test_company_is_named() -> None:
+    found = next(f for f in gpu_findings(replace(QUIET, processes=(os.getpid(),))) if f.name == "gpu company")
+    assert (found.state, f"{os.getpid()} (" in found.detail) == ("warning", True)
+    assert "stop them" in found.remedy
 
 
 def test_what_is_not_told_is_left_out() -> None:
