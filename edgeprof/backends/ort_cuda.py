@@ -82,12 +82,14 @@ def device(number=0):
     return devices[number]
 
 
-def lanes(depth, model, threads, providers, options, weights):
+def lanes(depth, model, threads, providers, options, weights, opened=None):
     """``depth`` ways to run ``model`` at the same time: as many sessions, each on a stream of its own. A session with a
-    stream of ours puts all of its runs on that one."""
+    stream of ours puts all of its runs on that one. ``opened``: another provider's ``load``."""
     ort.see_that_runs_overlap()
     streams = device().streams(depth)
-    return [load(model, threads, providers, options, weights, False, stream) for stream in streams]
+    return [
+        (opened or load)(model, threads, providers, options, weights, False, stream) for stream in streams
+    ]
 
 
 def load(model, threads, providers, options, weights, profiled, stream=None):

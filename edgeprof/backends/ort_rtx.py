@@ -75,17 +75,22 @@ def pick(gpu):
     return own[0]
 
 
-def load(model, threads, providers, options, weights, profiled):
+def lanes(depth, model, threads, providers, options, weights):
+    """As with the CUDA provider."""
+    return ort_cuda.lanes(depth, model, threads, providers, options, weights, load)
+
+
+def load(model, threads, providers, options, weights, profiled, stream=None):
     """A session for ``model`` (bytes or a path), with the folder of weights outside it, or None. Of ``options``, names
-    with a dot are session configuration entries, the others the provider's own. What is compiled for a file is kept
-    beside it.
+    with a dot are session configuration entries, the others the provider's own. ``stream``: another than the GPU's
+    first. What is compiled for a file is kept beside it.
 
     Raises Refused where anything but TensorRT-RTX would run a node of the network.
     """
     gpu = ort_cuda.device()
     register(package())
     entries, own = ort_cuda.parted(options)
-    own.update({"has_user_compute_stream": "1", "user_compute_stream": str(gpu.stream)})
+    own.update({"has_user_compute_stream": "1", "user_compute_stream": str(stream or gpu.stream)})
     if isinstance(model, str):
         root = os.path.dirname(os.path.abspath(model))
         own["nv_runtime_cache_path"] = ort_tensorrt.folder_of(root, os.path.basename(model))

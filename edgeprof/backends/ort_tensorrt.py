@@ -57,17 +57,22 @@ def version_text(number):
     return "%d.%d.%d" % (number // unit, number % unit // 100, number % 100)
 
 
-def load(model, threads, providers, options, weights, profiled):
+def lanes(depth, model, threads, providers, options, weights):
+    """As with the CUDA provider."""
+    return ort_cuda.lanes(depth, model, threads, providers, options, weights, load)
+
+
+def load(model, threads, providers, options, weights, profiled, stream=None):
     """A session for ``model`` (bytes or a path), with the folder of weights outside it, or None. Of ``options``, names
-    with a dot are session configuration entries, the others the provider's own. The engine of a file is built once and
-    kept beside it, and so are the times of tactics.
+    with a dot are session configuration entries, the others the provider's own. ``stream``: another than the GPU's
+    first. The engine of a file is built once and kept beside it, and so are the times of tactics.
 
     Raises Refused where anything but TensorRT would run a node of the network.
     """
     gpu = ort_cuda.device()
     preload()
     entries, own = ort_cuda.parted(options)
-    own.update({"device_id": str(gpu.number), "user_compute_stream": str(gpu.stream)})
+    own.update({"device_id": str(gpu.number), "user_compute_stream": str(stream or gpu.stream)})
     if isinstance(model, str):
         own.update(caches(model, own))
     captured = own.get("trt_cuda_graph_enable") == "True"

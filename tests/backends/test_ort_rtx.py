@@ -104,6 +104,12 @@ def test_the_gpu_is_chosen_by_its_address(monkeypatch: pytest.MonkeyPatch) -> No
         ort_rtx.pick(GPU)
 
 
+@needs_no_gpu
+def test_several_runs_at_once_want_a_gpu_too() -> None:
+    with pytest.raises(CudaError, match="NVIDIA driver"):
+        ort_rtx.lanes(2, NET, 1, [ort_rtx.PROVIDER], {}, None)
+
+
 def test_a_session_of_the_processor_is_refused() -> None:
     session = onnxruntime.InferenceSession(NET, ort.settings_of(1, {}), providers=["CPUExecutionProvider"])
     with pytest.raises(ort_cuda.Refused, match=r"asked for Nv.*, but the session uses CPUExecutionProvider"):

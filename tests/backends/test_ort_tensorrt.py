@@ -116,6 +116,12 @@ def test_nodes_that_another_provider_runs_are_told() -> None:
         ort_tensorrt.EngineSession(session, 0.0, None, NoDevice(), False, 0)
 
 
+@pytest.mark.skipif(not no_gpu(), reason="there is a GPU")
+def test_several_runs_at_once_want_a_gpu_too() -> None:
+    with pytest.raises(CudaError, match="NVIDIA driver"):
+        ort_tensorrt.lanes(2, NET, 1, [ort_tensorrt.PROVIDER], {}, None)
+
+
 def test_versions_as_the_library_counts() -> None:
     assert [ort_tensorrt.version_text(n) for n in (8601, 8510, 100000, 101303)] == [
         "8.6.1",
