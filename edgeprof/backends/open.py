@@ -51,7 +51,7 @@ BACKENDS: Mapping[str, tuple[str, Callable[[str, Place], Backend]]] = {
     "ort-cuda": ("ONNX Runtime's CUDA provider on an NVIDIA GPU", _ort_cuda),
     "ort-tensorrt": ("ONNX Runtime's TensorRT provider: whole networks, no kernels", _ort_tensorrt),
     "ort-tensorrt-rtx": (
-        "TensorRT-RTX, a plugin of ONNX Runtime: whole networks, no kernels",
+        "TensorRT-RTX, ONNX Runtime's plugin: whole networks alone",
         _ort_tensorrt_rtx,
     ),
     "tensorrt": ("TensorRT, layer by layer; tensorrt:dla0 on a Jetson's DLA", _tensorrt),
