@@ -1,6 +1,7 @@
 """The doctor on this machine and on made-up ones."""
 
 from edgeprof import doctor
+from edgeprof.boards.locks import JOURNAL
 from edgeprof.doctor import examine
 
 STATES = {"ok", "warning", "missing"}
@@ -85,7 +86,10 @@ def test_a_jetson(tmp_path):
 
 
 def test_a_jetson_of_which_little_can_be_read(tmp_path):
+    written(tmp_path, {JOURNAL: '{"uuid": "GPU-0a2", "name": "NVIDIA A2"}'})
     found = jetson(written(tmp_path, {"etc/nv_tegra_release": RELEASE}))
+    assert found["left"].detail == "a sweep that was killed did not put back the clocks of NVIDIA A2"
+    assert "doctor --restore" in found["left"].remedy
     assert {found[name].state for name in ("power mode", "gpu", "power")} == {"missing"}
     assert "over-current" not in found
     written(tmp_path, {"sys/class/hwmon/hwmon3/oc1_event_cnt": "0"})

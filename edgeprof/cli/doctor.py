@@ -49,7 +49,7 @@ def doctor(
         print_json([asdict(finding) for finding in findings])
         return 0
     for finding in findings:
-        head = f"{MARKS[finding.state]} {finding.name}"
+        head = f"{MARKS[finding.state]} {finding.name} "
         print(
             textwrap.fill(
                 finding.detail, WIDTH, initial_indent=f"{head:<{INDENT}}", subsequent_indent=" " * INDENT

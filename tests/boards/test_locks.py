@@ -97,6 +97,24 @@ def test_there_are_no_power_modes(tmp_path: Path) -> None:
     assert "--clocks" in caught.value.hint
 
 
+def test_ctrl_c_gives_them_back(card: Path, tmp_path: Path) -> None:
+    """SIGTERM is met as Ctrl-C by the command."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        assert locked(card)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode != 0
+    assert locked(card) == {}
+    assert not (tmp_path / JOURNAL).exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_kill_leaves_is_mended_from_the_journal(card: Path, tmp_path: Path, number: int) -> None:
     for _ in range(2):  # the second finds what the first left
