@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -179,7 +180,8 @@ def test_clocks_are_held_while_a_gpu_is_measured_and_energy_is_kept(
 ) -> None:
     sweep = parse_sweep({"name": "s", "net": {**TINY, "clocks": "base"}}, "test")
     held, said = [], []
-    result = run_sweep(
+    again = partial(
+        run_sweep,
         [sweep],
         tmp_path / "s.db",
         beside,
@@ -189,6 +191,7 @@ def test_clocks_are_held_while_a_gpu_is_measured_and_energy_is_kept(
         watch=lambda progress: held.append(sorted(path.name for path in card.glob("*_lock"))),
         say=said.append,
     )
+    result = again()
     assert (result.measured, result.failed) == (1, ())
     assert ["gpu_lock", "memory_lock"] in held
     assert not list(card.glob("*_lock"))
@@ -200,6 +203,10 @@ def test_clocks_are_held_while_a_gpu_is_measured_and_energy_is_kept(
     assert found.telemetry["energy_source"] == "counter"
     assert found.telemetry["energy"]["gpu_mhz"] == TDP  # what the stand-in says of a lock
     assert found.telemetry["energy_mj_per_tile"] > 0
+    assert any("mJ/tile" in line for line in said)
+    said.clear()
+    assert again().reused == 1  # its energy is kept too
+    assert not any("mJ/tile" in line for line in said)
 
 
 def test_what_a_gpu_cannot_is_refused_before_anything_is_measured(
