@@ -166,7 +166,8 @@ TINY = {"conv": 0, "fc": 1, "neurons": 8, "batch": 2, "threads": 1}
 def beside(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     """This machine's processor where a GPU would compute, and a library in C in place of its driver: what is asked and
     set around measurements, no figure of a GPU."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # a lock of its own
+    monkeypatch.setattr("edgeprof.timing.session.PAUSES_S", ())  # no waits for better times
     monkeypatch.setattr(Card, "interval_s", 0.05)
     monkeypatch.setattr("edgeprof.modes.settle", lambda case, backend: True)  # seconds, on a busy machine
     with open_target("cpu") as here:

@@ -122,7 +122,7 @@ SWEEP = ["sweep", "./tiny.toml", "--db", "e.db", "--rounds", "1"]
 def test_where_nothing_tells_power_it_is_refused(
     in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(in_folder))  # a lock of its own
+    monkeypatch.setattr("tempfile.tempdir", str(in_folder))  # a lock of its own
     (in_folder / "tiny.toml").write_text("[net]\nconv = 0\nfc = 1\nneurons = 8\nbatch = 2\nthreads = 1\n")
     assert run([*SWEEP, "--board", "cpu", "--energy"]) == 2
     assert "nothing tells the power of" in capsys.readouterr().err
