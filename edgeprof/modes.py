@@ -54,7 +54,8 @@ class Switch:
         found = [mode.name for mode in self._power.behind_reboot(modes)]
         self._present = None
         if found:
-            what = f"power mode {' and '.join(found)} needs a reboot of the board"
+            names_ = " and ".join(found)
+            what = f"power mode{'s' * (len(found) > 1)} {names_} need{'s' * (len(found) == 1)} a reboot of the board"
             if not agree(what):
                 raise BoardError(
                     what, "--yes agrees to it; or reboot by hand, and sweep without --power-mode"

@@ -336,8 +336,8 @@ def run_sweep(
         drawn = expand(sweeps[0].resampled(_pool(sweeps[0]), None))
         pool = by_setting((target.case(work, cases[0].inputs) for work in drawn), target)
     results: list[SweepResult] = []
-    warnings = noticed(target)
-    begin = time.monotonic()
+    warnings: tuple[str, ...] = ()
+    begin = 0.0
 
     def measured(part: Sequence[Case]) -> SweepResult:
         left_s = None if budget_s is None else max(budget_s - time.monotonic() + begin, 0.0)
@@ -365,6 +365,7 @@ def run_sweep(
             gauges_of(target, say) as gauges,
             Store(db, create=True) as store,
         ):
+            warnings = noticed(target)
             if long and long.energy_s and not any(source.gives & POWER for source in gauges.sources):
                 raise BoardError(
                     f"nothing tells the power of {target.machine_title}: no energy can be measured",
@@ -391,6 +392,7 @@ def run_sweep(
             beyond = switch.behind_reboot(left, agree) if switch else set()
             near = [case for case in cases if case.power_mode not in beyond]
             far = turns([case for case in cases if case.power_mode in beyond], None)
+            begin = time.monotonic()
             for part in filter(None, (near, *far)):
                 results.append(measured(part))
     except Rebooting as end:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -78,16 +77,6 @@ def test_a_mode_is_a_dimension(board, hasty, capsys):
     said = capsys.readouterr().out
     assert "0 measured, 2 reused" in said
     assert "power modes, medians over 1 network," in said
-    assert (
-        run(["report", "--db", "m.db", "--out", "figures", "--format", "svg", "--figure", "mode-*", "--json"])
-        == 0
-    )
-    assert [f["key"] for f in json.loads(capsys.readouterr().out)["figures"]] == [
-        "mode-latency",
-        "mode-energy",
-        "mode-front",
-    ]
-    assert Path("figures/mode-front.svg").exists()
 
 
 def test_a_mode_behind_a_reboot(emulated, hasty, tmp_path, monkeypatch, capsys):

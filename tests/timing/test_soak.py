@@ -10,7 +10,7 @@ from edgeprof.backends.open import open_backend
 from edgeprof.boards.sensors.host import HostReading, read_host
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
-from edgeprof.timing.soak import soak
+from edgeprof.timing.soak import settle, soak
 
 STEP_S = 0.2
 
@@ -56,3 +56,15 @@ def test_an_emulated_board_is_steady_at_once(backend, case, emulated):
 
 def test_without_a_temperature_nothing_is_done(backend, case):
     assert soak(case, backend, lambda: HostReading(0.0), 60.0, STEP_S) is None
+
+
+def test_it_settles_once_two_steps_are_as_fast_as_each_other(backend, case, monkeypatch):
+    monkeypatch.setattr("edgeprof.timing.soak.STEADY_SPEED", 1000.0)
+    assert settle(case, backend, 60.0, 0.05)
+
+
+def test_it_settles_for_no_longer_than_it_may(backend, case, monkeypatch):
+    monkeypatch.setattr("edgeprof.timing.soak.STEADY_SPEED", -1.0)
+    clock = iter(range(100))
+    assert not settle(case, backend, 3.0, 0.05, lambda: float(next(clock)))
+    assert next(clock) == 4  # looked at as it begins, before each of two steps, and at the end
