@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Measurement
 
-SAME = 0.01  # a mode is dominated where another is no worse, and better by more than this in one of the two
+SAME = 0.01  # less is no difference
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Point:
 @dataclass(frozen=True)
 class ModeSummary:
     """A power mode over the networks that were measured in every mode: medians of ms and mJ a tile, and on how many of
-    the ``networks`` it is the fastest, takes the least energy, or is dominated; unknown is None."""
+    the ``networks`` it is as good as the fastest or the least in energy, or is dominated; unknown is None."""
 
     mode: str
     networks: int
@@ -57,8 +57,8 @@ def rivals(measurements: Iterable[Measurement]) -> list[list[Point]]:
 
 
 def dominated(point: Point, others: Iterable[Point]) -> bool:
-    """Whether one of ``others`` is as fast and takes as little energy, and one of the two is clearly better. Nothing is
-    where its energy is not known."""
+    """Whether one of ``others`` is as fast and takes as little energy, and is better by more than ``SAME`` in one of the
+    two. Nothing is where its energy is not known."""
     return any(_dominates(other, point) for other in others if other != point)
 
 
@@ -88,13 +88,16 @@ def _summary(mode: str, groups: Sequence[Sequence[Point]]) -> ModeSummary:
         networks=len(groups),
         ms_per_tile=median(point.ms_per_tile for point in own),
         mj_per_tile=median(energies) if len(energies) == len(own) else None,
-        fastest=sum(p.ms_per_tile == min(q.ms_per_tile for q in g) for p, g in zip(own, groups, strict=True)),
-        least_energy=sum(
-            p.mj_per_tile == min(q.mj_per_tile or 0.0 for q in g) for p, g in zip(own, groups, strict=True)
-        )
-        if sensed
-        else None,
+        fastest=_least(own, groups, lambda p: p.ms_per_tile),
+        least_energy=_least(own, groups, lambda p: p.mj_per_tile or 0.0) if sensed else None,
         dominated=sum(dominated(p, g) for p, g in zip(own, groups, strict=True)) if sensed else None,
+    )
+
+
+def _least(own: Sequence[Point], groups: Sequence[Sequence[Point]], value: Callable[[Point], float]) -> int:
+    """In how many groups the own point has the least value, or as good as that."""
+    return sum(
+        value(point) <= (1 + SAME) * min(map(value, group)) for point, group in zip(own, groups, strict=True)
     )
 
 

@@ -72,6 +72,14 @@ def test_without_energy_the_fastest_is_told_all_the_same():
     assert slow.fastest == 0
 
 
+def test_modes_that_differ_by_less_than_a_hundredth_are_both_the_fastest():
+    nets = len(gridded())
+    found = summaries(in_modes(MAXN=(1.0, 5000.0), MODE_15W=(1.005, 5000.0), MODE_10W=(1.02, 4950.0)))
+    assert [s.fastest for s in found] == [nets, nets, 0]
+    assert [s.least_energy for s in found] == [nets, nets, nets]
+    assert [s.dominated for s in found] == [0, 0, nets]
+
+
 def test_held_clocks_are_another_mode():
     case = gridded()[0].case
     assert mode_name(case) == "no mode"
