@@ -57,7 +57,7 @@ def rivals(measurements: Iterable[Measurement]) -> list[list[Point]]:
 
 
 def dominated(point: Point, others: Iterable[Point]) -> bool:
-    """Whether one of ``others`` is as fast and takes as little energy, and is better by more than ``SAME`` in one of the
+    """Whether one of ``others`` is as fast and takes as little energy, and better by over ``SAME`` in one of the
     two. Nothing is where its energy is not known."""
     return any(_dominates(other, point) for other in others if other != point)
 
