@@ -38,7 +38,7 @@ def doctor(
 
     if restore:
         return _restore(host, host_python, yes, json_)
-    if host or host_python or yes:
+    if host is not None or host_python is not None or yes:
         raise SpecError(
             "--host, --host-python and --yes are of --restore",
             "on the board itself, edgeprof doctor tells more",

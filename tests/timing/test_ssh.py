@@ -647,7 +647,7 @@ def test_a_board_that_reboots_for_a_mode_is_waited_for(board, emulated, monkeypa
             assert power.behind_reboot(modes) == modes[1:]
             power.agree()
             for into, at in (("MODE_15W\n", modes[1]), ("MAXN\n", None)):
-                thread = threading.Thread(target=reboot, args=(into,))
+                thread = threading.Thread(target=reboot, args=(into,), daemon=True)
                 thread.start()
                 if at is None:
                     break
