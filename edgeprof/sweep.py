@@ -92,7 +92,7 @@ class Target:
             precision=_precision(work),
             threads=work.threads or self.threads,
             launch=work.launch,
-            provider_options=self.backend.options(work.precision, work.launch),
+            provider_options=self.backend.options(_precision(work), work.launch),
             board=self.board,
             machine=self.machine_title,
             backend=self.backend.name,

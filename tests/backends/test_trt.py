@@ -11,10 +11,11 @@ from edgeprof.backends.open import open_backend
 from edgeprof.backends.trt import TrtBackend
 from edgeprof.boards.spec import read_board
 from edgeprof.errors import BackendError
+from edgeprof.nets.model import model_file
 from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import net_spec
-from edgeprof.sweep import with_device
-from edgeprof.sweeps.case import Case
+from edgeprof.sweep import Target, with_device
+from edgeprof.sweeps.case import Case, Workload
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
 
@@ -63,6 +64,26 @@ def test_the_network_is_written_in_the_format_of_the_case(backend) -> None:
     assert sizes["fp32"] == sizes["tf32"]
     assert sizes["fp16"] < 0.6 * sizes["fp32"]
     assert sizes["int8"] > sizes["fp32"]  # with scales; TensorRT quantises the weights itself
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "found"),
+    [
+        ("half", "fp32", "fp16"),
+        ("half", "int8", "fp16"),
+        ("image13", "tf32", "tf32"),
+        ("image13", "int8", "int8"),
+    ],
+)
+def test_a_files_own_format_is_that_of_the_case(
+    backend, model_files, name: str, asked: str, found: str
+) -> None:
+    """But for float32, which can be rewritten."""
+    target = Target("b", "m", {}, backend, "r", "median", 1)
+    one = target.case(
+        Workload(net=model_file(model_files[name], batch=2), batch=2, precision=asked, launch="async")
+    )
+    assert one.precision == dict(one.provider_options)["precision"] == found
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
