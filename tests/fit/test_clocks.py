@@ -251,7 +251,7 @@ def test_settings_whose_clocks_are_not_known_are_refused(measured: list[Measurem
     with pytest.raises(FitError, match="several values of power_mode: 7W, MAXN") as error:
         fit_law(blind, FORM)
     assert "--where power_mode=7W" in str(error.value.hint)
-    assert "telemetry tells the clocks" in str(error.value.hint)
+    assert "where telemetry tells that clocks differ" in str(error.value.hint)
     one = fit_law(matching(blind, ["power_mode=7W"]), FORM, cross_validate=False).law
     assert (one.form, one.clocks, one.machine["power_mode"]) == ("small", {}, "7W")
 
