@@ -125,7 +125,11 @@ def usable(measurements: Sequence[Measurement], launch: str | None = None) -> li
     for what in SETTING:
         values = sorted({str(getattr(m.case, what)) for m in good})
         if len(values) > 1 and not (what in OF_CLOCKS and told_apart(settings_of(good))[0]):
-            why = "; one law is of several where telemetry tells that clocks differ" if what in OF_CLOCKS else ""
+            why = (
+                "; one law is of several where telemetry tells that clocks differ"
+                if what in OF_CLOCKS
+                else ""
+            )
             raise FitError(
                 f"the measurements are of several values of {what}: {', '.join(values[:4])}",
                 f"a law is of one: fit a database of one, or choose with --where {what}={values[0]}{why}",
