@@ -14,6 +14,7 @@ DEEPEST = 64
 TURNS = 8  # of each depth: so many pairs are behind a speed-up
 TURN_S = 0.4
 LEVEL = 0.95
+SHORT_MS = 0.05  # of a run: below, Python's lock between two runs is what limits them
 GAIN = 0.01  # a deeper one that is not shown to be so much faster gains nothing
 
 
@@ -38,7 +39,7 @@ def depths_of(asked: Sequence[int]) -> tuple[int, ...]:
 def in_flight(batch: int, ran: Sequence[InFlight]) -> dict[str, Any]:
     """Telemetry of depths: throughput (tiles/ms), speed-up over one run at a time with its 95 % interval, durations of
     single runs (ms). ``enough`` is the least depth that no deeper one is shown to be faster than; absent where the
-    deepest still is.
+    deepest still is. ``python_lock`` tells that runs are so short that not the network limits them.
     """
     first = ran[0]
     at_depth = []
@@ -62,7 +63,11 @@ def in_flight(batch: int, ran: Sequence[InFlight]) -> dict[str, Any]:
         ),
         None,
     )
-    found = {"spent_s": sum(one.spent_s for one in ran), "at_depth": at_depth}
+    found = {
+        "spent_s": sum(one.spent_s for one in ran),
+        "python_lock": first.percentiles_ms["p50"] < SHORT_MS,
+        "at_depth": at_depth,
+    }
     return found if enough is None else {**found, "enough": enough}
 
 
@@ -82,9 +87,12 @@ def told(found: Mapping[str, Any]) -> str:
     """In a few words, for people."""
     depths = {one["depth"]: one for one in found["at_depth"]}
     best = found.get("enough", max(depths))
+    if len(depths) == 1:
+        return f"{depths[1]['tiles_per_ms']:.4g} tiles/ms one at a time"
+    if found["python_lock"]:
+        return "so short that Python's lock limits several at once, not the network"
     if best == 1:
-        more = ", and more are no faster" if len(depths) > 1 else ""
-        return f"{depths[1]['tiles_per_ms']:.4g} tiles/ms one at a time{more}"
+        return f"{depths[1]['tiles_per_ms']:.4g} tiles/ms one at a time, and more are no faster"
     low, high = depths[best]["speedup_interval"]
     more = "more are no faster" if "enough" in found else "more may be faster"
     return f"{best} at once: {depths[best]['speedup']:.2f} [{low:.2f}, {high:.2f}] times as fast, {more}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,14 @@ def test_what_people_see_fits():
     assert "enough" not in alone
     assert told(alone) == "1.021 tiles/ms one at a time"
     assert "more are no faster" in told(in_flight(1, [at(1, 1000), at(2, 900)]))
+
+
+def test_runs_too_short_for_several_at_once_are_told():
+    quick = [replace(at(depth, 1000), percentiles_ms=dict.fromkeys(SHARES, 0.01)) for depth in (1, 2)]
+    assert in_flight(1, quick)["python_lock"] is True
+    assert "Python's lock" in told(in_flight(1, quick))
+    assert in_flight(1, [at(1, 1000), at(2, 1000)])["python_lock"] is False
+    assert "Python" not in told(in_flight(1, quick[:1]))
 
 
 def test_depths():
