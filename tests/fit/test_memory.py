@@ -19,9 +19,11 @@ from edgeprof.backends.open import open_backend
 from edgeprof.errors import SpecError
 from edgeprof.fit.emit import law_text
 from edgeprof.fit.examples import Example
+from edgeprof.fit.fitting import fit_law
+from edgeprof.fit.forms import read_form
 from edgeprof.fit.law import Law, law_json, parse_law, read_law
 from edgeprof.fit.memory import MemoryModel, fit_memory, memory_of
-from edgeprof.nets.network import ZooNet
+from edgeprof.nets.network import ZooNet, total_macs
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Measurement
@@ -121,6 +123,21 @@ def test_a_network_takes_what_is_predicted_on_this_machine(law: Law) -> None:
     taken = found.telemetry["memory_mib"]
     assert taken / 3 < told.mib < taken * 3
     assert found.telemetry["build_mib"] < taken * 1.01
+
+
+def test_a_fit_of_a_sweep_has_it_beside_the_time() -> None:
+    """With latencies made up of the arithmetic: those of the recorded sweep are of no use here."""
+    examples = [
+        replace(
+            e.measurement,
+            latency_ms=0.1 + 1e-8 * total_macs(e.measurement.case.net, e.measurement.case.batch),
+        )
+        for e in EXAMPLES[:30]
+    ]
+    fit = fit_law(examples, read_form("networks"), cross_validate=False)
+    assert fit.law.memory is not None
+    assert (fit.law.memory.of, fit.law.memory.networks) == ("process", 30)
+    assert parse_law(law_json(fit.law), "law.json").memory == fit.law.memory
 
 
 @pytest.mark.parametrize(
