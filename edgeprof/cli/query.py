@@ -254,9 +254,13 @@ def _csv(rows: Sequence[Found]) -> None:
 def _show(found: Answer, goal: Goal, rows: Sequence[Found], axes: Sequence[str] | None) -> None:
     wanted = _wanted(found, goal)
     for own in found.laws:
-        limited = goal.max_memory_mib or goal.max_parameters
+        room = f"fit in {goal.max_memory_mib:.4g} MiB" if goal.max_memory_mib else ""
+        parts = [
+            f"reach {wanted}" if wanted else "",
+            room or ("fit" if goal.max_parameters and not wanted else ""),
+        ]
         mark = "✓" if own.reaching else "✗"
-        told = f"reach {wanted}" if wanted else "fit" if limited else "priced"
+        told = " and ".join(filter(None, parts)) or "priced"
         print(f"{mark} {own.law}: {own.reaching:,} of {found.considered:,} networks {told}"[:WIDTH])
         for line in _notes(own, goal):
             print(f"    {line}")

@@ -132,7 +132,9 @@ def test_does_it_fit(edgeprof: Callable[..., Any], edgeprof_json: Callable[..., 
     assert status == 0
     assert "of the best 20 fit in the 40 MiB that the board had left" in out
     assert max(map(len, out.splitlines())) <= 80
-    every, some = edgeprof_json(*asked), edgeprof_json(*asked, "--max-memory", "0.02GiB")
+    limited = [*asked, "--max-memory", "0.02GiB"]
+    assert "networks reach 1 tiles/ms and fit in 20.48 MiB\n" in edgeprof(*limited)[1]
+    every, some = edgeprof_json(*asked), edgeprof_json(*limited)
     (law,) = some["laws"]
     assert 0 < law["reaching"] < every["laws"][0]["reaching"]
     assert (law["memory_fitted"], law["room_mib"]) == (True, 40.0)
