@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from edgeprof.interrupt import met
+
 
 def main() -> None:
     """See :func:`edgeprof.cli.main`."""
@@ -11,7 +13,7 @@ def main() -> None:
         from edgeprof.cli import main as run
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(met())
     run()
 
 

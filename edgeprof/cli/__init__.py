@@ -28,8 +28,7 @@ from edgeprof.cli import (
     validate,
 )
 from edgeprof.errors import EdgeprofError
-
-INTERRUPTED = 130
+from edgeprof.interrupt import INTERRUPTED, met
 
 app = typer.Typer(
     name="edgeprof",
@@ -110,6 +109,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         if status == INTERRUPTED:  # typer's answer to Ctrl-C
             print("\ninterrupted", file=sys.stderr)
+            return met()
         return status if isinstance(status, int) else 0
     except EdgeprofError as error:
         return complain(error.message, error.hint)
@@ -131,10 +131,10 @@ def run(arguments: list[str]) -> int:
             f"{where}{error.strerror or error}", "what was measured before is kept in the database"
         )
     except typer.Abort:  # a verb has said what is kept
-        return INTERRUPTED
+        return met()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        return INTERRUPTED
+        return met()
 
 
 def complain(message: str, hint: str) -> int:

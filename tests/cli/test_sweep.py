@@ -208,7 +208,8 @@ def test_interrupted_before_it_began(started: Callable[..., subprocess.Popen[str
         if sweep.returncode:
             assert out == ""
             assert "interrupted" in err
-        assert "Traceback" not in err
+        # a signal that meets the interpreter in a callback of its own is lost, and said so by it
+        assert "Traceback" not in err or "Exception ignored in" in err
 
 
 def meets(pid: int, number: int) -> bool:
