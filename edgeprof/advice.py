@@ -110,6 +110,10 @@ ADVICE: Mapping[str, Advice] = {
         "settings differ by more than their clocks: the law is too fast on one and too slow on another",
         "fit that one alone: --where power_mode=NAME",
     ),
+    "untested": Advice(
+        "too few networks to hold any out: how far off the law is is not known, and it tells no intervals",
+        "measure more networks, such as edgeprof sweep quick, and fit again",
+    ),
     "unstated": Advice(
         "the power mode, clocks and runtime behind this law are not known: it compares networks, not boards",
         "for the speed of a board of yours, measure it, and fit --from this law",

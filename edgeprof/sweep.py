@@ -118,6 +118,8 @@ class Target:
             raise SpecError(
                 f"clocks cannot be held at '{clocks}' on {self.board}", f"--clocks {', '.join(ways)}"
             )
+        if clocks and not card_of(self):
+            self.control().modes([])  # where there are no power modes, nothing holds clocks
         return clocks or self.clocks
 
 

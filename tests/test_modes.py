@@ -183,6 +183,14 @@ def test_a_kill_is_mended_by_the_doctor(board, tmp_path, capsys):
     assert capsys.readouterr().out == "nothing to put back\n"
 
 
+@pytest.mark.parametrize("flags", [["--clocks", "max"], ["--power-mode", "7W"]])
+def test_a_board_without_power_modes_is_told_before_anything_is_opened(flags, board, tmp_path, capsys):
+    (board / "etc/nvpmodel.conf").unlink()
+    assert run([*SWEEP, *flags]) == 2
+    assert "no power modes here" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.db"))
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

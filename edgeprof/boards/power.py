@@ -121,7 +121,7 @@ class Power:
         if not self._known:
             raise BoardError(
                 f"there are no power modes{self._on() or ' here'}: no /{CONFIGURATION}",
-                "leave out --power-mode",
+                "leave out --power-mode and --clocks",
             )
         return [_named(name, self._known) for name in names]
 

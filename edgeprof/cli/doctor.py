@@ -48,20 +48,24 @@ def doctor(
     if json_:
         print_json([asdict(finding) for finding in findings])
         return 0
+    indent = max(INDENT, *(len(finding.name) + 3 for finding in findings))
     for finding in findings:
-        head = f"{MARKS[finding.state]} {finding.name} "
-        print(
-            textwrap.fill(
-                finding.detail, WIDTH, initial_indent=f"{head:<{INDENT}}", subsequent_indent=" " * INDENT
-            )
-        )
+        print(_hanging(f"{MARKS[finding.state]} {finding.name}", finding.detail, indent))
         if finding.remedy:
-            print(
-                textwrap.fill(
-                    f"→ {finding.remedy}", WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * INDENT
-                )
-            )
+            print(_hanging("", f"→ {finding.remedy}", indent))
     return 0
+
+
+def _hanging(head: str, text: str, indent: int) -> str:
+    """``text`` in a column of its own; commands and names of packages stay whole."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"{head:<{indent}}",
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _restore(host: str | None, python: str | None, yes: bool, json_: bool) -> int:

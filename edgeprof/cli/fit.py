@@ -108,7 +108,7 @@ def fit(
         write_law(best.law, out)
     if steps is not None:
         write_steps(evidence_of(at_highest(usable(measurements, launch))), steps)
-    warn(best.law.warnings)
+    warn([*best.law.warnings, *([] if best.law.conformal else ["untested"])])
     if json_:
         print_json(
             {

@@ -12,6 +12,8 @@ def test_lines_fit_a_small_terminal(capsys):
     text = capsys.readouterr().out
     assert "ort-cpu" in text
     assert max(len(line) for line in text.splitlines()) <= 80
+    starts = [line.split()[1] for line in text.splitlines() if line[0] in "✓!–"]
+    assert "ort-tensorrt-rtx" in starts  # a long name stands clear of what is said of it
 
 
 def test_a_gpu_whose_clocks_a_killed_sweep_left_locked(card, tmp_path, monkeypatch, capsys):

@@ -68,6 +68,15 @@ def test_a_law_that_is_not_kept(
     assert [path.name for path in Path().iterdir() if path.suffix == ".json"] == []
 
 
+def test_too_few_networks_to_tell_an_error(edgeprof: Callable[..., Any], here: Path) -> None:
+    edgeprof("sweep", "family", "--nets", "1", "--backend", "simulated:gtx960-theano", "--db", "one.db")
+    status, out, err = edgeprof("fit", "--db", "one.db", "--form", "eq13", "--out", "law.json")
+    assert status == 0
+    assert "1 network," in out
+    assert out.count("too few networks to tell its error") <= 1
+    assert "too few networks to hold any out" in err
+
+
 def test_where(edgeprof_json: Callable[..., Any], refused: Callable[..., Any], rehearsed: Path) -> None:
     assert (
         edgeprof_json("fit", "--db", "r.db", "--where", "threads=1", "--where", "batch=1024")["law"][

@@ -100,7 +100,7 @@ def headline(law: Law) -> list[str]:
     noise = f", noise {law.noise_pct:.1f} %" if law.noise_pct is not None else ""
     simulated = " · simulated" if law.simulated else ""
     what = f"{law.board} {machine}{threads} · {law.runtime} {law.precision}"
-    parts = f"{what} · {law.networks} networks{noise}{simulated}"
+    parts = f"{what} · {law.networks} network{'' if law.networks == 1 else 's'}{noise}{simulated}"
     return (
         _hanging("", parts)
         if law.networks
@@ -388,20 +388,20 @@ def _own_rules(law: Law) -> list[str]:
 
 
 def notes(law: Law) -> list[str]:
-    """What the data did not tell; groups of which the same is to be said share a line."""
+    """What the data did not tell; terms and groups of which the same is to be said share a line."""
     form = law.as_form
     allowed = (*form.variables, *form.definitions)
+    terms: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     for group in law.groups:
         if group.note:
             groups.setdefault(group.note, []).append(group.name)
-    terms = [
-        f"{group.name}, {as_text(parse(term.text, allowed))}: {term.note}"
-        for group in law.groups
-        for term in group.terms
-        if term.note and (law.scope == "net" or term.note.startswith("the data cannot"))
-    ]
-    return [*terms, *(f"{'; '.join(names)}: {note}" for note, names in groups.items())]
+        for term in group.terms:
+            if term.note and (law.scope == "net" or term.note.startswith("the data cannot")):
+                named = f"{group.name}, {as_text(parse(term.text, allowed))}"
+                terms.setdefault(term.note, []).append(named)
+    told = (*terms.items(), *groups.items())
+    return [f"{'; '.join(names)}: {note}" for note, names in told]
 
 
 def _hanging(head: str, text: str) -> list[str]:
