@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ASSUMED_BATCH = 1024
 KERNELS = 40  # shown at most; --json has all
 GAPS = 12
+NAME = 48  # letters of a kernel's name
 OUTSIDE = 4
 VALUES = 4  # of one knob that are outside
 
@@ -276,15 +277,13 @@ def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
     else:
         print(f"  speed       {1e3 * found.tiles_per_ms:.6g} images/s, {found.ms_per_tile:.4g} ms per image")
     _show_memory(memory)
-    parts = [
-        (k.name if k.name == k.kind else f"{k.name} ({k.kind})", k.ms) for k in found.kernels if k.ms > 0
-    ]
+    parts = [(_kernel(k.name, k.kind), k.ms) for k in found.kernels if k.ms > 0]
     shown = sorted([*parts, ("overhead", found.overhead_ms)], key=lambda part: -part[1])
     for name, ms in shown[:KERNELS]:
-        print(f"    {name[:48]:<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
+        print(f"    {name[:NAME]:<{NAME}} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
     if others := shown[KERNELS:]:
         ms = sum(ms for _, ms in others)
-        print(f"    {f'{len(others)} others':<48} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
+        print(f"    {f'{len(others)} others':<{NAME}} {ms:>10.4g} ms {100 * ms / found.latency_ms:>5.1f} %")
     outside: dict[str, list[Mapping[str, Any]]] = {}
     for item in sorted(found.outside, key=lambda item: -item.get("share", 1.0)):
         outside.setdefault(item["what"], []).append(item)
@@ -292,6 +291,12 @@ def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
         say(_strange(what, items))
     if len(outside) > OUTSIDE:
         say(f"warning: and {len(outside) - OUTSIDE} more sizes are outside it; --json tells all")
+
+
+def _kernel(name: str, kind: str) -> str:
+    """A kernel's name with its kind, where there is room for it."""
+    both = f"{name} ({kind})"
+    return name if name == kind or len(both) > NAME else both
 
 
 def _strange(what: str, items: Sequence[Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form, Group
 from edgeprof.fit.gaps import Gap, gaps_of
 from edgeprof.fit.hybrid import Hybrid
-from edgeprof.fit.intervals import Strata, half_widths, strata, widening
+from edgeprof.fit.intervals import LARGEST, Strata, half_widths, strata, widening
 from edgeprof.fit.memory import MemoryModel
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.roofline import Roofline, of_board
@@ -217,7 +217,7 @@ class Law(BaseModel):
         """The conformal interval of a latency at ``level``; None where the law has no errors to judge by."""
         if not self.strata:
             return None
-        half = float(half_widths(self.strata, np.array(latency_ms), level)) * widening
+        half = min(float(half_widths(self.strata, np.array(latency_ms), level)) * widening, LARGEST)
         return latency_ms * math.exp(-half), latency_ms * math.exp(half)
 
     def _repr_html_(self) -> str:

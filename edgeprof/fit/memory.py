@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from edgeprof.boards.spec import read_board
 from edgeprof.errors import EdgeprofError
 from edgeprof.fit.examples import Example, machine_of, owners_of
-from edgeprof.fit.intervals import excess, quantile
+from edgeprof.fit.intervals import LARGEST, excess, quantile
 from edgeprof.fit.regress import fit_log
 from edgeprof.nets.footprint import Footprint, footprint
 from edgeprof.nets.network import Network
@@ -116,8 +116,8 @@ class MemoryModel(BaseModel):
         """The interval of a peak at ``level``: as likely to be above it as below. None without errors to judge by."""
         if not self.errors:
             return None
-        above = quantile(self.errors, (1 + level) / 2) * widening
-        below = quantile(tuple(-e for e in reversed(self.errors)), (1 + level) / 2) * widening
+        above = min(quantile(self.errors, (1 + level) / 2) * widening, LARGEST)
+        below = min(quantile(tuple(-e for e in reversed(self.errors)), (1 + level) / 2) * widening, LARGEST)
         return most_mib * math.exp(-below), most_mib * math.exp(above)
 
 
