@@ -83,12 +83,13 @@ def _board(machine: Machine) -> Finding:
 
 
 def _processor(machine: Machine) -> Finding:
-    caches = ", ".join(
+    caches = [
         f"{name} {size} KiB"
         for name, size in (("L1", machine.l1d_kib), ("L2", machine.l2_kib), ("L3", machine.l3_kib))
         if size
-    )
-    return Finding("processor", "ok", f"{machine.title()}, {machine.lanes} float32 lanes, {caches}")
+    ]
+    told = (machine.title(), f"{machine.lanes} float32 lanes", *caches)
+    return Finding("processor", "ok", ", ".join(told))
 
 
 def _runtimes() -> Iterator[Finding]:

@@ -30,6 +30,7 @@ def test_a_machine_that_saves_power(tmp_path):
         (path / "scaling_cur_freq").write_text("1800000\n")
 
     found = {finding.name: finding for finding in examine(tmp_path, sleep)}
+    assert found["processor"].detail.endswith(" float32 lanes")  # no caches are told here
     assert found["governor"].state == "warning"
     assert "cpupower" in found["governor"].remedy
     assert found["clock"].state == "warning"

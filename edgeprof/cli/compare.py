@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say, warn
+from edgeprof.cli.output import WIDTH, counted, print_json, say, warn
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -174,7 +174,8 @@ def _sides(found: Comparison) -> Iterator[str]:
     alone = [f"{len(c)} only in {at}" for at, c in (("A", found.only_a), ("B", found.only_b)) if c]
     alone += [f"{len(found.failed)} failed"] if found.failed else []
     more = f"; {', '.join(alone)}" if alone else ""
-    yield hanging("matched", f"{len(found.pairs)} cases of {found.networks} networks{more}")
+    matched = f"{counted(len(found.pairs), 'case')} of {counted(found.networks, 'network')}"
+    yield hanging("matched", matched + more)
 
 
 def _counts(found: Comparison) -> str:

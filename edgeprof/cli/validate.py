@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import print_json, say, warn, watching
+from edgeprof.cli.output import counted, print_json, say, warn, watching
 
 WORST = 5
 
@@ -80,7 +80,7 @@ def validate(
         if scores.covered_pct is None
         else f"{scores.covered_pct:.0f} % at {100 * scores.level:.0f} %"
     )
-    print(f"{scores.nets} networks that law {found_law.name} never saw")
+    print(f"{counted(scores.nets, 'network')} that law {found_law.name} never saw")
     print(
         f"  MAPE {scores.mape_pct:.2f} %, median {scores.mdape_pct:.2f} %, 95th percentile {scores.p95_ape_pct:.1f} %"
     )

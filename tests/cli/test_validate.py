@@ -46,6 +46,8 @@ def test_the_contract(
     status, out, _ = edgeprof(*arguments)
     assert status == 0
     assert out.startswith("30 networks that law law never saw\n")
+    _, one, _ = edgeprof("validate", "--law", "law.json", "--nets", "1", "--seed", "3", "--backend", STUDY)
+    assert one.startswith("1 network that law law never saw\n")
     assert [line for line in out.splitlines() if len(line) > 80] == []
 
 
