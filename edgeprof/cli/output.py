@@ -43,20 +43,23 @@ def _finite(value: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """A line on standard error."""
+    """A line on standard error; one that is too long for a terminal is broken at blanks."""
+    if sys.stderr.isatty():
+        text = "\n".join(_fitting(line, shutil.get_terminal_size().columns) for line in text.split("\n"))
     print(text, file=sys.stderr, flush=True)
 
 
+def _fitting(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    indent = " " * (9 if line.startswith("warning: ") else 2)
+    return fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def warn(codes: Iterable[str]) -> None:
-    """Each kind of warning once, with its remedy: a line each, broken at blanks on a terminal."""
+    """Each kind of warning once, with its remedy."""
     for line in advice.summary(codes):
-        text = f"warning: {line}"
-        if sys.stderr.isatty():
-            width = shutil.get_terminal_size().columns
-            text = fill(
-                text, width, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False
-            )
-        say(text)
+        say(f"warning: {line}")
 
 
 @contextmanager

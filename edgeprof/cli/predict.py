@@ -254,7 +254,8 @@ def _show_memory(memory: Memory) -> None:
         interval = (
             f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * memory.level:.0f} %" if low_high else ""
         )
-        print(f"  memory      {memory.mib:.4g} MiB at its peak{interval}, {memory.build_mib:.4g} to build")
+        told = f"  memory      {memory.mib:.4g} MiB at its peak{interval}, {memory.build_mib:.4g} to build"
+        print(textwrap.fill(told, WIDTH, subsequent_indent=" " * 14))
     else:
         print(f"  memory      {memory.mib:.4g} MiB at least: weights, and the most values alive at once")
     if memory.fits is not None:
