@@ -161,7 +161,10 @@ def test_a_signal_puts_it_back(board, tmp_path):
 
 
 def test_a_closed_terminal_is_met_as_a_signal_to_end():
-    code = "import os, signal; from edgeprof import cli; cli.run = lambda words: os.kill(os.getpid(), {}); cli.main()"
+    code = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from edgeprof import cli; "
+        "cli.run = lambda words: os.kill(os.getpid(), {}); cli.main()"
+    )
     for number in ("signal.SIGHUP", "signal.SIGTERM"):
         done = subprocess.run(
             [sys.executable, "-c", code.format(number)], capture_output=True, text=True, check=False

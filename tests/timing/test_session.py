@@ -131,6 +131,11 @@ def run(cases, store, backend, **more):
     )
 
 
+def drifts(result):
+    """What a session says of drift; the machine itself may be disturbed as well."""
+    return [code for code in result.warnings if code.startswith("drift")]
+
+
 def test_every_case_is_measured_once_per_round(store, calm, path):
     seen = []
     result = run(CASES, store, calm, rounds=2, watch=seen.append, facts={"machine": {"model": "m"}})
@@ -452,7 +457,7 @@ def test_cases_of_other_threads_have_a_sentinel_of_their_own(store, real, path):
     cases = [case(fc, threads=threads) for fc in (1, 2, 3) for threads in (1, 2)]
     times = iter(range(0, 10**9, int(SENTINEL_EVERY_S)))
     result = run(cases, store, Steps(real, at), rounds=2, clock=lambda: float(next(times)))
-    assert result.warnings == ()
+    assert not drifts(result)
     assert len(rounds_in(path)) == 12
 
 
@@ -737,7 +742,7 @@ def test_cases_of_a_power_mode_stand_together_and_rounds_begin_where_the_last_on
     backend = Steps(real, lambda c, number, turn: steady(2.0 if c.power_mode == "slow" else 1.0))
     result = run(cases, store, backend, rounds=3, enter=lambda c: entered.append(c.power_mode))
     assert result.measured == 8
-    assert not result.warnings  # twice as long in another mode is no drift
+    assert not drifts(result)  # twice as long in another mode is no drift
     assert entered == ["fast", "slow", "fast", "slow"]
     measured = [(n, c.power_mode) for c, n in backend.asked if not is_sentinel(c)]
     assert list(dict.fromkeys(measured)) == [
@@ -782,7 +787,7 @@ def test_what_drifted_in_a_mode_is_measured_again_in_that_mode(store, real):
     measured = [c.power_mode for c, _ in backend.asked if not is_sentinel(c)]
     assert measured == ["a", "a", "b"]
     assert entered == ["a", "b"]
-    assert result.warnings == ("drift-mended",)
+    assert drifts(result) == ["drift-mended"]
 
 
 def test_a_mode_that_cannot_be_set_ends_the_session_and_another_one_goes_on(store, real):
