@@ -106,7 +106,7 @@ def _figure(figure: Figure) -> str:
 <h3 id="{key}-title">{title}</h3>
 <div class="plot{size}" data-figure="{key}" role="img" aria-label="{title}. {escape(figure.caption)}"></div>
 <figcaption><p>{escape(figure.caption)}</p></figcaption>
-<details><summary>Data of this figure ({len(rows):,} rows)</summary>
+<details><summary>Data of this figure ({len(rows):,} row{"s"[: len(rows) != 1]})</summary>
 {_scrolled(f"Data: {figure.title}", _table(Table("", columns, tuple(rows), numeric)))}</details>
 </figure>"""
 
