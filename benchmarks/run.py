@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -123,7 +124,11 @@ def bare_loop(target: Target, folder: Path, repeats: int) -> None:
             measured = target.backend.measure(case, number, Stop(min_s=0.6, max_s=2.0), None)
             ours.append(samples_ms(measured.runs_ns, measured.repeats))
             output = subprocess.run(
-                [sys.executable, "-c", BARE, str(path), "1"], check=True, capture_output=True, text=True
+                [sys.executable, "-c", BARE, str(path), "1"],
+                env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},  # as in a worker
+                check=True,
+                capture_output=True,
+                text=True,
             ).stdout
             found = json.loads(output)
             bare.append(np.array(found["bare"]))
