@@ -26,6 +26,7 @@ from edgeprof.fit.law import (
     read_law,
     write_law,
 )
+from edgeprof.nets.network import ZooNet
 from edgeprof.nets.spec import NetSpec, net_spec
 
 STUDY = read_law("gtx960-theano")
@@ -374,3 +375,12 @@ def test_a_law_with_anything_in_it_is_a_law_or_an_error(data: st.DataObject) -> 
         return
     assert refusal.hint
     assert "\n" not in refusal.message + refusal.hint
+
+
+def test_the_shipped_law_of_a_processor_predicts_what_it_never_saw() -> None:
+    """ResNet-18 took 33.5 ms on the machine that the law is of (benchmarks/RESULTS.md)."""
+    found = predict(read_law("amd-epyc-avx512"), ZooNet(name="resnet18"), 1)
+    assert found.latency_ms == pytest.approx(33.5, rel=0.1)
+    assert found.gaps == ()
+    assert found.interval_ms is not None
+    assert found.interval_ms[0] < 33.5 < found.interval_ms[1]
