@@ -17,10 +17,25 @@ THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do i
 NO_DEVICE = "nvidia-smi must list the GPU; in a container, pass it in"
 
 
-class CudaError(ImportError):
+class Missing(ImportError):
+    """What runs networks on a GPU, or a part of it, is not there. ``hint`` tells what to install."""
+
+    def __init__(self, text, hint):
+        super().__init__(text)
+        self.hint = hint
+
+
+class CudaError(Missing):
     """There is no driver, or no GPU that it can use. ``hint`` tells what to do."""
 
     def __init__(self, text, hint=NO_DEVICE):
+        super().__init__(text, hint)
+
+
+class Refused(RuntimeError):
+    """A network would not be built, or run on the GPU. ``hint`` tells what to do."""
+
+    def __init__(self, text, hint=""):
         super().__init__(text)
         self.hint = hint
 

@@ -35,22 +35,7 @@ devices = {}  # of this process, by number: its context and stream live as long 
 sensors = {}  # of these
 
 noise = ort.noise
-
-
-class Missing(ImportError):
-    """The runtime is not there, or is that of a processor. ``hint`` tells what to install."""
-
-    def __init__(self, text, hint):
-        super().__init__(text)
-        self.hint = hint
-
-
-class Refused(RuntimeError):
-    """The runtime would not run the network on the GPU. ``hint`` tells what to do."""
-
-    def __init__(self, text, hint):
-        super().__init__(text)
-        self.hint = hint
+Missing, Refused = cuda.Missing, cuda.Refused
 
 
 def describe():

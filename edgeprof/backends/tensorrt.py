@@ -44,22 +44,7 @@ WARNING = 2  # of severities: 0 and 1 are errors, 3 and 4 are talk
 opened = {}  # of this process: the GPU and its sensors
 
 noise = ort.noise
-
-
-class Missing(ImportError):
-    """TensorRT, or a part of it, is not there. ``hint`` tells what to install."""
-
-    def __init__(self, text, hint):
-        super().__init__(text)
-        self.hint = hint
-
-
-class Refused(RuntimeError):
-    """TensorRT would not build or run the network. ``hint`` tells what to do."""
-
-    def __init__(self, text, hint=""):
-        super().__init__(text)
-        self.hint = hint
+Missing, Refused = cuda.Missing, cuda.Refused
 
 
 def library():
