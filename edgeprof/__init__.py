@@ -39,7 +39,7 @@ _API = {
     "parse_requirement": "edgeprof.requirements",
     "query_nets": "edgeprof.query",
     "Goal": "edgeprof.query",
-    "explain": "edgeprof.explain",
+    "explain": "edgeprof.query.explain",
     "build_report": "edgeprof.report.contents",
     "write_page": "edgeprof.report.page",
     "write_figures": "edgeprof.report.static",

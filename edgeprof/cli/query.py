@@ -15,8 +15,8 @@ from edgeprof.cli.output import WIDTH, duration, print_json, say, show_verdicts,
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
-    from edgeprof.explain import Explanation
     from edgeprof.query import Answer, Found, Goal, LawAnswer
+    from edgeprof.query.explain import Explanation
 
 SHORT = {"neurons": "neur", "channels": "chan", "classes": "cls", "padding": "pad", "pool_before": "pool<"}
 
@@ -92,11 +92,13 @@ def query(
 
     Example: edgeprof query --law gtx960-theano --at-least 40 --conv 1..5 --fc 1..5 --depth 5..80 --explain
     """
-    from edgeprof.explain import explain as explained
     from edgeprof.fit.clocks import at_clocks_of
     from edgeprof.fit.clocks import told as told_clocks
     from edgeprof.fit.law import read_law
-    from edgeprof.query import FRONT, Goal, asked_space, assumed_batch, quantities_of, query_nets
+    from edgeprof.query import Goal, query_nets
+    from edgeprof.query.answer import quantities_of
+    from edgeprof.query.explain import explain as explained
+    from edgeprof.query.search import FRONT, asked_space, assumed_batch
     from edgeprof.requirements import judge, parse_requirement
 
     if explain and format_ == "csv" and not json_:

@@ -26,7 +26,7 @@ from edgeprof.fit.emit.text import law_text
 from edgeprof.fit.intervals import excess
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.nets.spec import DEFAULTS, NetSpec
-from edgeprof.query import assumed_batch
+from edgeprof.query.search import assumed_batch
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 FIRST = ("conv", "depth", "fc", "neurons", "batch", "tile")

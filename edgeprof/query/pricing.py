@@ -33,7 +33,7 @@ from edgeprof.nets.columns import (
     head_results,
     product,
 )
-from edgeprof.space import Heads
+from edgeprof.query.space import Heads
 
 Vector = NDArray[np.float64]
 Priced = Callable[[slice], Vector]  # some bodies → latency in ms per run: [body, fc, neurons, classes]

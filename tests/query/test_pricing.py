@@ -13,10 +13,10 @@ from edgeprof.errors import SpecError
 from edgeprof.fit.forms import read_form
 from edgeprof.fit.law import Law, predict_many, read_law
 from edgeprof.nets.network import net_operators
-from edgeprof.pricing import pricer
-from edgeprof.space import Space, parse_choice, space
+from edgeprof.query.pricing import pricer
+from edgeprof.query.space import Space, parse_choice, space
 
-DATA = Path(__file__).parent / "data" / "laws"
+DATA = Path(__file__).parents[1] / "data" / "laws"
 STUDY = read_law("gtx960-theano")
 KERNELS = read_law(str(DATA / "cpu-kernels.json"))
 

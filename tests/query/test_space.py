@@ -10,7 +10,7 @@ import pytest
 
 from edgeprof.errors import SpecError
 from edgeprof.nets.spec import NetSpec, net_spec
-from edgeprof.space import KNOBS, Space, parse_choice, space
+from edgeprof.query.space import KNOBS, Space, parse_choice, space
 
 
 def _places(nets: Space, rows: int, heads: int) -> list[int]:

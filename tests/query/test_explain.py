@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from edgeprof.errors import SpecError
-from edgeprof.explain import Change, explain
 from edgeprof.fit.law import Law, predict, read_law
 from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import NetSpec, net_spec
+from edgeprof.query.explain import Change, explain
 
 STUDY = read_law("gtx960-theano")
-KERNELS = read_law(str(Path(__file__).parent / "data" / "laws" / "cpu-kernels.json"))
+KERNELS = read_law(str(Path(__file__).parents[1] / "data" / "laws" / "cpu-kernels.json"))
 PER_LAYER = ("depth", "kernel", "stride", "padding", "neurons")
 
 

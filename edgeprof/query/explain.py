@@ -12,8 +12,8 @@ from edgeprof.errors import SpecError
 from edgeprof.fit.law import Law, Prediction, predict, strange
 from edgeprof.nets.columns import head_macs
 from edgeprof.nets.spec import NetSpec
-from edgeprof.pricing import pricer
-from edgeprof.space import space
+from edgeprof.query.pricing import pricer
+from edgeprof.query.space import space
 
 FINE = ("depth", "neurons")  # knobs whose every value is tried
 SAME = 0.001  # a latency is the same within this share
