@@ -18,10 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeprof.fit.clocks import at_clocks, settings_of
+from edgeprof.fit.clocks import settings_of
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, law_json, parse_law, predict_many, read_law, write_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_clocks import at_clocks
+from edgeprof.fit.law_file import law_json, parse_law, read_law, write_law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.nets.network import Network
 from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep

@@ -21,7 +21,8 @@ from edgeprof.fit.composition import Kernels, schedule
 from edgeprof.fit.datasheet import peaks_of
 from edgeprof.fit.forms import Form, Group, read_form
 from edgeprof.fit.intervals import quantile
-from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, predict, read_law, write_law
+from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
+from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.fit.network_law import (
     first_networks,
     fit_networks,
@@ -30,6 +31,7 @@ from edgeprof.fit.network_law import (
     sample,
     transfer_networks,
 )
+from edgeprof.fit.prediction import predict
 from edgeprof.fit.records import batch_of, read_records
 from edgeprof.fit.regress import fit_log, resample
 from edgeprof.fit.totals import overhead_columns

@@ -28,7 +28,9 @@ from edgeprof.backends.simulated import SimulatedBackend, parse_simulated
 from edgeprof.boards.detect import load_1m
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, Term, predict_many, read_law
+from edgeprof.fit.law import Law, Term
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.store import Store, now
 from edgeprof.sweep import cases_of, open_target
 from edgeprof.sweeps.case import Case

@@ -37,7 +37,8 @@ from edgeprof.backends.gpu import CudaBackend, environment_of
 from edgeprof.errors import EdgeprofError
 from edgeprof.export import as_dict
 from edgeprof.fit.examples import usable
-from edgeprof.fit.law import LEVEL, read_law, write_law
+from edgeprof.fit.law import LEVEL
+from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.fit.select import select
 from edgeprof.fit.validate import judge, score
 from edgeprof.nets.build import model_bytes

@@ -34,7 +34,8 @@ from edgeprof import catalogue
 from edgeprof.boards.spec import read_board
 from edgeprof.errors import EdgeprofError
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import law_json, parse_law, predict, read_law
+from edgeprof.fit.law_file import law_json, parse_law, read_law
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.build import model_bytes
 from edgeprof.nets.operators import operators, parse_model
 from edgeprof.nets.spec import net_spec

@@ -21,7 +21,8 @@ from edgeprof.backends.base import Stop
 from edgeprof.fit.examples import usable
 from edgeprof.fit.fitting import sketch_law
 from edgeprof.fit.forms import Form, read_form
-from edgeprof.fit.law import Law, predict_many
+from edgeprof.fit.law import Law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.fit.validate import judge, score
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case, Workload

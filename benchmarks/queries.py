@@ -59,7 +59,7 @@ def queries() -> None:
 def _one(number: int) -> None:
     """One question in this process, of one thread: networks considered, seconds, processor seconds, peak memory of the
     process in MiB."""
-    from edgeprof.fit.law import read_law
+    from edgeprof.fit.law_file import read_law
     from edgeprof.query import Goal, query_nets
 
     _, law, ranges, at_least = QUESTIONS[number]

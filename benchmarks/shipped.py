@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, write_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import write_law
 from edgeprof.fit.network_law import fit_networks
 from edgeprof.fit.records import read_records
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from edgeprof.boards.detect import load_1m
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, Prediction, predict, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.prediction import Prediction, predict
 from edgeprof.nets.network import ZooNet
 from edgeprof.nets.zoo import zoo_names
 from edgeprof.store import Store

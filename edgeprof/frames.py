@@ -10,7 +10,8 @@ import pandas as pd
 
 from edgeprof.compare import Comparison, flat_rows
 from edgeprof.export import flat, knobs
-from edgeprof.fit.law import Law, Prediction
+from edgeprof.fit.law import Law
+from edgeprof.fit.prediction import Prediction
 from edgeprof.query import Answer, Found
 from edgeprof.store import Store
 from edgeprof.timing.measurement import Measurement

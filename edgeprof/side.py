@@ -11,9 +11,11 @@ from typing import Literal
 
 from edgeprof.boards.spec import Estimator
 from edgeprof.errors import CompareError, EdgeprofError, SpecError
-from edgeprof.fit.clocks import clocks_in
 from edgeprof.fit.examples import matching
-from edgeprof.fit.law import Law, Prediction, predict_many, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_clocks import clocks_in
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.prediction import Prediction, predict_many
 from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import Measurement, Round, Status, kinds_ms

@@ -12,7 +12,7 @@ import pytest
 from edgeprof.backends.base import Stop
 from edgeprof.compare import compare_sides, flat_rows, kind_row, pair_row, verdict
 from edgeprof.errors import CompareError, FitError, StoreError
-from edgeprof.fit.law import read_law, write_law
+from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.side import measured_side, read_side
 from edgeprof.store import Store

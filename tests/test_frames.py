@@ -11,7 +11,8 @@ import pytest
 import edgeprof
 from edgeprof.compare import compare_sides
 from edgeprof.export import knobs
-from edgeprof.fit.law import predict, read_law
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.prediction import predict
 from edgeprof.frames import frame, kernel_frame
 from edgeprof.nets.spec import net_spec
 from edgeprof.query import Goal, query_nets

@@ -40,7 +40,7 @@ def _simulated(argument: str, place: Place) -> Backend:
     if not isinstance(place, Here):
         raise BackendError("a simulated board is not measured on another machine", "leave out --host")
     from edgeprof.backends.simulated import SimulatedBackend, parse_simulated  # laws: what runs needs none
-    from edgeprof.fit.law import read_law
+    from edgeprof.fit.law_file import read_law
 
     law, noise, faults, clocks = parse_simulated(argument)
     return SimulatedBackend(read_law(law), noise, faults, clocks)

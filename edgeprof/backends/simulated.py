@@ -25,9 +25,11 @@ import numpy as np
 
 from edgeprof.backends.base import Bins, InFlight, Stop, Sustained
 from edgeprof.errors import BackendError
-from edgeprof.fit.clocks import at_clocks, names_in
+from edgeprof.fit.clocks import names_in
 from edgeprof.fit.forms import CLOCKS
-from edgeprof.fit.law import Law, predict
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_clocks import at_clocks
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.network import net_operators
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Round

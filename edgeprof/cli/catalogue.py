@@ -99,7 +99,7 @@ def show(
             say(f"{name} is one of the {other} too: edgeprof show {other}/{name}")
         return _show_file(path.stem, kind, str(path), catalogue.read_text(path), json_)
     if ":" in name:
-        from edgeprof.fit.law import law_json, read_law
+        from edgeprof.fit.law_file import law_json, read_law
 
         return _show_file(name, "laws", None, law_json(read_law(name)), json_)
     from edgeprof.cli.network import show_network
@@ -144,7 +144,7 @@ def _built_in(name: str, about: str) -> dict[str, Any]:
 
 def _show_law(name: str, language: str, json_: bool) -> int:
     from edgeprof.fit.emit import check_language, emit
-    from edgeprof.fit.law import read_law
+    from edgeprof.fit.law_file import read_law
 
     check_language(language)
     text = emit(read_law(name), language)

@@ -65,7 +65,7 @@ def fit(
     from edgeprof.fit.emit import check_language, law_text, selection_lines
     from edgeprof.fit.emit import emit as emitted
     from edgeprof.fit.examples import at_highest, matching, usable
-    from edgeprof.fit.law import law_json, read_law, write_law
+    from edgeprof.fit.law_file import law_json, read_law, write_law
     from edgeprof.fit.network_law import first_networks
     from edgeprof.fit.quanta import evidence_of
     from edgeprof.fit.record_law import select_for, transfer_records

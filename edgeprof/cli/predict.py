@@ -16,8 +16,9 @@ from edgeprof.cli.output import WIDTH, print_json, say, show_verdicts, verdict_r
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
-    from edgeprof.fit.law import Law, Prediction
-    from edgeprof.fit.memory import Memory
+    from edgeprof.fit.law import Law
+    from edgeprof.fit.law_memory import Memory
+    from edgeprof.fit.prediction import Prediction
     from edgeprof.nets.network import Network
 
 ASSUMED_BATCH = 1024
@@ -79,10 +80,11 @@ def predict(
 
     Example: edgeprof predict --law law.json --table layers.csv
     """
-    from edgeprof.fit.clocks import at_clocks, flags, told
-    from edgeprof.fit.law import predict as predicted
-    from edgeprof.fit.law import read_law
-    from edgeprof.fit.memory import memory_of
+    from edgeprof.fit.clocks import flags, told
+    from edgeprof.fit.law_clocks import at_clocks
+    from edgeprof.fit.law_file import read_law
+    from edgeprof.fit.law_memory import memory_of
+    from edgeprof.fit.prediction import predict as predicted
     from edgeprof.nets.spec import net_spec
     from edgeprof.requirements import Quantity, judge, parse_requirement, speeds
 

@@ -92,9 +92,9 @@ def query(
 
     Example: edgeprof query --law gtx960-theano --at-least 40 --conv 1..5 --fc 1..5 --depth 5..80 --explain
     """
-    from edgeprof.fit.clocks import at_clocks_of
     from edgeprof.fit.clocks import told as told_clocks
-    from edgeprof.fit.law import read_law
+    from edgeprof.fit.law_clocks import at_clocks_of
+    from edgeprof.fit.law_file import read_law
     from edgeprof.query import Goal, query_nets
     from edgeprof.query.answer import quantities_of
     from edgeprof.query.explain import explain as explained

@@ -49,7 +49,7 @@ def report(
 
     Example: edgeprof report --db edgeprof.db --format pdf --figure tails
     """
-    from edgeprof.fit.law import read_law
+    from edgeprof.fit.law_file import read_law
     from edgeprof.report.contents import build_report, only
     from edgeprof.report.page import write_page
     from edgeprof.report.sources import read_databases

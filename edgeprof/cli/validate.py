@@ -34,7 +34,7 @@ def validate(
     Example: edgeprof validate --law law.json --nets 50 --seed 7
     """
     from edgeprof.backends.base import Stop
-    from edgeprof.fit.law import read_law
+    from edgeprof.fit.law_file import read_law
     from edgeprof.sweep import open_target
     from edgeprof.validation import validate_law
 

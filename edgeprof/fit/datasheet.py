@@ -8,15 +8,11 @@ intervals are from boards held out (``benchmarks/datasheet.py``, ``docs/decision
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgeprof import catalogue
 from edgeprof.boards.spec import Board
 from edgeprof.errors import SpecError
 from edgeprof.fit.forms import PEAKS
-
-if TYPE_CHECKING:
-    from edgeprof.fit.law import Law
+from edgeprof.fit.law import Law
 
 
 def peaks_of(board: Board) -> dict[str, float]:

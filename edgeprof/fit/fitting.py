@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
-from edgeprof.fit.clocks import clocks_in, over_clocks, ranges_of, setting_name, settings_of, told_apart
+from edgeprof.fit.clocks import over_clocks, ranges_of, setting_name, settings_of, told_apart
 from edgeprof.fit.examples import (
     Example,
     at_highest,
@@ -26,8 +26,11 @@ from edgeprof.fit.expressions import parse
 from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form
 from edgeprof.fit.intervals import half_widths, parted, strata
-from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of, group_prices
+from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
+from edgeprof.fit.law_clocks import clocks_in
+from edgeprof.fit.law_domain import domain_of
 from edgeprof.fit.memory import fit_memory
+from edgeprof.fit.prediction import group_prices
 from edgeprof.fit.quanta import evidence_of
 from edgeprof.fit.reach import reach_of
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn

@@ -1,4 +1,4 @@
-"""Memory: what a network takes at build and at run, as a short sum of its footprint; and whether that fits.
+"""Memory: what networks take at build and at run, as a short sum of their footprints.
 
 MiB = base + a · weights + b · values, fitted with a law from the same measurements: non-negative, least error of the
 logarithm. Which of the candidates a law takes is told by networks held out, all batches of one together; their errors
@@ -11,22 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edgeprof.boards.spec import read_board
-from edgeprof.errors import EdgeprofError
 from edgeprof.fit.examples import Example, machine_of, owners_of
 from edgeprof.fit.intervals import LARGEST, excess, quantile
 from edgeprof.fit.regress import fit_log
 from edgeprof.nets.footprint import Footprint, footprint
-from edgeprof.nets.network import Network
-
-if TYPE_CHECKING:
-    from edgeprof.fit.law import Law
 
 Vector = NDArray[np.float64]
 Term = Literal["base", "weights", "live", "largest", "results"]
@@ -46,7 +40,6 @@ CANDIDATES: tuple[tuple[Term, ...], ...] = (
 FEWEST = 10  # networks
 FOLDS = 5
 LEAST_MIB = 0.25  # what the counters of resident memory can tell
-UNFITTED = "the least: no memory model"
 # Telemetry of the peak at build and in all, and of what there was to have; the first that enough networks know.
 SOURCES: Mapping[Where, tuple[str, str, str]] = {
     "board": ("shared_build_mib", "shared_memory_mib", "room_mib"),
@@ -85,9 +78,13 @@ class MemoryModel(BaseModel):
             raise ValueError("errors: they are not sorted")
         return self
 
+    def build_mib(self, sizes: Sizes) -> Any:
+        """The peak while a network is built."""
+        return _sum(self.build, sizes)
+
     def most_mib(self, sizes: Sizes) -> Any:
         """The peak in all: the larger of what building and what running takes."""
-        return np.maximum(_sum(self.build, sizes), _sum(self.most, sizes))
+        return np.maximum(self.build_mib(sizes), _sum(self.most, sizes))
 
     def widening(self, sizes: Sizes) -> Any:
         """How much wider an interval is for networks larger or smaller than all seen: by term, once more for every
@@ -129,67 +126,10 @@ def _sum(part: Mapping[Term, float], sizes: Sizes) -> Any:
     return found
 
 
-def _sizes(footprint: Footprint) -> dict[Term, Any]:
+def sizes_of(footprint: Footprint) -> dict[Term, Any]:
+    """A footprint (MiB) by term."""
     found: dict[Term, Any] = {"base": 1.0, "weights": footprint.weights, "live": footprint.live}
     return found | {"largest": footprint.largest, "results": footprint.results}
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a network takes in MiB: ``mib`` at its peak, ``build_mib`` while it is built. Where it is not ``fitted``, a
-    lower bound, and ``why``. ``room_mib`` is what a network could have on the board, and ``fits`` the probability that
-    it does; None where nobody measured that."""
-
-    mib: float
-    build_mib: float | None
-    interval_mib: tuple[float, float] | None
-    level: float
-    of: Where | None
-    room_mib: float | None
-    fits: float | None = None
-    widening: float = 1.0
-    why: str = ""
-
-    @property
-    def fitted(self) -> bool:
-        """Whether it is by a memory model."""
-        return self.of is not None
-
-
-def memory_of(law: Law, net: Network, batch: int, level: float = 0.9) -> Memory:
-    """What ``net`` takes at ``batch`` by the law's memory model; the least that it needs where the law has none."""
-    model, room = law.memory, room_of(law)
-    if model is None:
-        own = footprint(net, batch)
-        return Memory(own.weights + own.live, None, None, level, None, room, why=UNFITTED)
-    sizes = _sizes(footprint(net, batch, model.block))
-    most, wide = float(model.most_mib(sizes)), float(model.widening(sizes))
-    return Memory(
-        mib=most,
-        build_mib=float(_sum(model.build, sizes)),
-        interval_mib=model.interval(most, wide, level),
-        level=level,
-        of=model.of,
-        room_mib=room,
-        widening=wide,
-        fits=None if model.room_mib is None else float(model.chances(most, wide, model.room_mib)),
-    )
-
-
-def room_of(law: Law) -> float | None:
-    """What memory (MiB) a network could have on the law's board: what there was when it was measured; without that, all
-    that the board's file or the machine's record tells, of which the system takes a part. None where neither does."""
-    if law.memory is not None and law.memory.room_mib is not None:
-        return law.memory.room_mib
-    try:
-        gib = read_board(law.board).memory_gib
-    except EdgeprofError:
-        gib = None
-    found = law.machine.get("memory_mib") if gib is None else 1024 * gib
-    return float(found) if isinstance(found, int | float) else None
-
-
-# --- fitting
 
 
 @dataclass(frozen=True)
@@ -235,7 +175,7 @@ def fit_memory(examples: Sequence[Example], seed: int = 0) -> MemoryModel | None
     tried: list[tuple[_Rows, tuple[Term, ...], Vector]] = []
     building: Vector | None = None
     for block in dict.fromkeys((1, int(lanes or 1))):
-        sizes = [_sizes(footprint(net, batch, block)) for net, batch in nets]
+        sizes = [sizes_of(footprint(net, batch, block)) for net, batch in nets]
         rows = _Rows(block, {name: np.array([one[name] for one in sizes]) for name in sizes[0]}, fold)
         building = rows.held_out(BUILD, build) if building is None else building
         for names in CANDIDATES:

@@ -19,7 +19,8 @@ from edgeprof.fit.composition import Composition, Kernels, Schedule, schedule
 from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_intervals
 from edgeprof.fit.forms import Form, read_form
 from edgeprof.fit.intervals import parted
-from edgeprof.fit.law import LEVEL, WAIT, KernelPrice, Law, LawGroup, Term
+from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
+from edgeprof.fit.prediction import WAIT, KernelPrice
 from edgeprof.fit.records import Record, Records, batch_of, domain_of_rows
 from edgeprof.fit.regress import alike, resample
 from edgeprof.fit.totals import Prices, fit_totals, overhead_columns, typical_terms

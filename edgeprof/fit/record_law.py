@@ -22,8 +22,10 @@ from edgeprof.fit.fitting import FOLDS, MANY, Fit, log_errors, scores_of, with_i
 from edgeprof.fit.forms import Form, Group, read_form
 from edgeprof.fit.hybrid import AUTO_BOOST, BOOST, HYBRID, fit_hybrid
 from edgeprof.fit.intervals import parted, widening
-from edgeprof.fit.law import LEVEL, KernelPrice, Law, LawGroup, Term, operator_prices, strange
+from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
+from edgeprof.fit.law_domain import strange
 from edgeprof.fit.network_law import fit_networks, price_networks, transfer_networks
+from edgeprof.fit.prediction import KernelPrice, operator_prices
 from edgeprof.fit.records import BATCHES, Record, Records, batch_of, domain_of_rows
 from edgeprof.fit.regress import fit_log
 from edgeprof.fit.rules import Rule, fact_of

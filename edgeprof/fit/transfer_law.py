@@ -17,7 +17,8 @@ from edgeprof.fit.features import columns, design, machine_constants
 from edgeprof.fit.fitting import FOLDS, Fit, log_errors, scores_of, with_intervals
 from edgeprof.fit.forms import NET_VARIABLES, Form
 from edgeprof.fit.intervals import parted
-from edgeprof.fit.law import LEVEL, Law, LawGroup, Term, domain_of
+from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
+from edgeprof.fit.law_domain import domain_of
 from edgeprof.fit.memory import fit_memory
 from edgeprof.fit.regress import fit_linear
 from edgeprof.fit.rules import learn

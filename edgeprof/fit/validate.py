@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeprof.fit.clocks import clocks_in, setting_name
+from edgeprof.fit.clocks import setting_name
 from edgeprof.fit.examples import Example, spread_pct
-from edgeprof.fit.law import LEVEL, Law, group_ms, predict_many
+from edgeprof.fit.law import LEVEL, Law
+from edgeprof.fit.law_clocks import clocks_in
+from edgeprof.fit.prediction import group_ms, predict_many
 
 
 @dataclass(frozen=True)

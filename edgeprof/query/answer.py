@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprof.fit.memory import UNFITTED
+from edgeprof.fit.law_memory import UNFITTED
 from edgeprof.nets.spec import NetSpec
 from edgeprof.requirements import Quantity, exact, speeds
 

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from edgeprof.errors import SpecError
-from edgeprof.fit.law import Law, Prediction, predict, strange
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_domain import strange
+from edgeprof.fit.prediction import Prediction, predict
 from edgeprof.nets.columns import head_macs
 from edgeprof.nets.spec import NetSpec
 from edgeprof.query.pricing import pricer

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.fit.intervals import half_widths, probabilities, widening
-from edgeprof.fit.law import Law, clocks_widening, strange
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_domain import clocks_widening, strange
 from edgeprof.fit.memory import Term
 from edgeprof.nets.columns import Bodies, head_largest, head_live, head_macs, head_parameters, head_results
 from edgeprof.query.goal import Goal

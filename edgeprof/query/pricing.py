@@ -1,4 +1,4 @@
-"""Pricing: what a law says of very many networks at once, the same as :func:`edgeprof.fit.law.predict` says of each.
+"""Pricing: what a law says of very many networks at once, the same as :mod:`edgeprof.fit.prediction` says of each.
 
 Latency is a sum over kernels, so a body (conv layers) is priced once for all its heads (FC layers), the first FC layer
 once for all heads of its width, and the rest of a head once for all bodies. Kernels are planned by the law's own

@@ -1,7 +1,7 @@
 """Query: laws × networks → which networks are fast enough, the best of them, and what speed costs (the Pareto front).
 
 Networks stream by in chunks, and only what is asked for is kept, so that ten million need no more memory than one
-chunk. Prices are those of :func:`edgeprof.fit.law.predict`.
+chunk. Prices are those of :func:`edgeprof.fit.prediction.predict`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from edgeprof.errors import DomainError, SpecError
-from edgeprof.fit.law import LEVEL, Law, outside, predict, strange
-from edgeprof.fit.memory import room_of
+from edgeprof.fit.law import LEVEL, Law
+from edgeprof.fit.law_domain import outside, strange
+from edgeprof.fit.law_memory import room_of
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.columns import Ints, head_parameters
 from edgeprof.nets.graph import MAX_BYTES
 from edgeprof.query.answer import Answer, Found, LawAnswer

@@ -2,7 +2,7 @@
 the Pareto front. HTML (design.html) with its script (design.js) and style (design.css) inside: nothing is fetched.
 
 The law is its emitted JavaScript (:mod:`edgeprof.fit.emit.javascript`); domain, intervals and probabilities are
-those of :mod:`edgeprof.fit.law` and :mod:`edgeprof.fit.intervals`.
+those of :mod:`edgeprof.fit.prediction` and :mod:`edgeprof.fit.intervals`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.fit.features import columns, design, net_values
-from edgeprof.fit.law import Law, Prediction, predict_many
+from edgeprof.fit.law import Law
+from edgeprof.fit.prediction import Prediction, predict_many
 from edgeprof.nets.network import Network, net_operators
 
 Matrix = NDArray[np.float64]

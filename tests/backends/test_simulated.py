@@ -7,8 +7,9 @@ from edgeprof.backends.base import Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.backends.simulated import Fault, parse_simulated
 from edgeprof.errors import BackendError, EdgeprofError
-from edgeprof.fit.clocks import at_clocks
-from edgeprof.fit.law import predict, write_law
+from edgeprof.fit.law_clocks import at_clocks
+from edgeprof.fit.law_file import write_law
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.case import Case, Workload

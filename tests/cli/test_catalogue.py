@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgeprof import catalogue
-from edgeprof.fit.law import read_law
+from edgeprof.fit.law_file import read_law
 from edgeprof.nets.graph import checked_bytes
 from edgeprof.nets.zoo import zoo_model
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.law import read_law, write_law
+from edgeprof.fit.law_file import read_law, write_law
 
 Run = Callable[..., tuple[int, str, str]]
 STUDY = "simulated:gtx960-theano,noise=1%"

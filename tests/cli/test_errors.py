@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.law import law_json, read_law
+from edgeprof.fit.law_file import law_json, read_law
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "simulated:gtx960-theano,noise=1%"

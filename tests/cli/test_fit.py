@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.law import write_law
+from edgeprof.fit.law_file import write_law
 
 from ..fit.over_clocks import grid, truth
 

@@ -11,7 +11,8 @@ from typing import Any
 import onnx
 import pytest
 
-from edgeprof.fit.law import Law, law_json, read_law, write_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, read_law, write_law
 
 from ..fit.over_clocks import truth
 

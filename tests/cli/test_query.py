@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.law import read_law, write_law
+from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.fit.memory import MemoryModel
 
 from ..fit.over_clocks import truth

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.law import Law, write_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import write_law
 
 KINDS = ("Conv", "MaxPool", "Gemm", "Softmax")
 RULES: dict[str, Any] = {

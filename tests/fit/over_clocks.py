@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeprof.fit.forms import parse_form
-from edgeprof.fit.law import Law, predict_many, write_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import write_law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep

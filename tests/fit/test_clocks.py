@@ -13,22 +13,15 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import EdgeprofError, FitError, SpecError
-from edgeprof.fit.clocks import (
-    at_clocks,
-    at_clocks_of,
-    between,
-    clocks_in,
-    clocks_of,
-    over_clocks,
-    scaled,
-    settings_of,
-    told_apart,
-)
+from edgeprof.fit.clocks import clocks_of, over_clocks, settings_of, told_apart
 from edgeprof.fit.emit.text import law_text
 from edgeprof.fit.examples import matching, owners_of, usable
 from edgeprof.fit.fitting import Fit, fit_law
 from edgeprof.fit.forms import Form, parse_form, read_form
-from edgeprof.fit.law import Law, law_json, parse_law, predict
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_clocks import at_clocks, at_clocks_of, between, clocks_in, scaled
+from edgeprof.fit.law_file import law_json, parse_law
+from edgeprof.fit.prediction import predict
 from edgeprof.fit.roofline import Roofline
 from edgeprof.fit.transfer_law import transfer_law
 from edgeprof.fit.validate import judge, score

@@ -17,7 +17,8 @@ from edgeprof.boards.spec import Board, read_board
 from edgeprof.errors import EdgeprofError, SpecError
 from edgeprof.fit.datasheet import on_board, peaks_of
 from edgeprof.fit.emit import LANGUAGES, emit
-from edgeprof.fit.law import operator_prices, parse_law, predict, read_law
+from edgeprof.fit.law_file import parse_law, read_law
+from edgeprof.fit.prediction import operator_prices, predict
 from edgeprof.fit.record_law import predict_records, transfer_records
 from edgeprof.fit.records import read_records
 from edgeprof.nets.operators import operators

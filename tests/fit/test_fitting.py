@@ -16,7 +16,9 @@ from edgeprof.errors import EdgeprofError, FitError
 from edgeprof.fit.examples import matching, spread_pct, usable
 from edgeprof.fit.fitting import fit_law, held_out_rows
 from edgeprof.fit.forms import parse_form, read_form
-from edgeprof.fit.law import Law, predict, predict_many, read_law, write_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import read_law, write_law
+from edgeprof.fit.prediction import predict, predict_many
 from edgeprof.fit.validate import judge, score
 from edgeprof.nets.network import net_key
 from edgeprof.nets.spec import net_spec

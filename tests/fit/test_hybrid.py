@@ -12,7 +12,8 @@ import pytest
 from edgeprof.errors import EdgeprofError
 from edgeprof.fit.emit import law_text
 from edgeprof.fit.hybrid import Hybrid, fit_hybrid
-from edgeprof.fit.law import Law, law_json, parse_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law
 from edgeprof.fit.record_law import predict_records, select_for
 from edgeprof.fit.records import Records, read_records
 

@@ -21,8 +21,10 @@ from edgeprof.fit.emit import law_text
 from edgeprof.fit.examples import Example
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, law_json, parse_law, read_law
-from edgeprof.fit.memory import MemoryModel, fit_memory, memory_of
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law, read_law
+from edgeprof.fit.law_memory import memory_of
+from edgeprof.fit.memory import MemoryModel, fit_memory
 from edgeprof.nets.network import ZooNet, total_macs
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.sweeps.case import Case

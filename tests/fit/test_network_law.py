@@ -13,7 +13,8 @@ import pytest
 from edgeprof.errors import DomainError, FitError
 from edgeprof.fit.emit import law_text
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, law_json, parse_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law
 from edgeprof.fit.network_law import choose_execution, first_networks, fit_networks, transfer_networks
 from edgeprof.fit.record_law import fit_records, predict_records
 from edgeprof.fit.records import Record, Records, read_records

@@ -11,7 +11,8 @@ import pytest
 from edgeprof.errors import DomainError, FitError
 from edgeprof.fit.emit import law_text
 from edgeprof.fit.forms import Form, Group, read_form
-from edgeprof.fit.law import law_json, parse_law, predict, read_law
+from edgeprof.fit.law_file import law_json, parse_law, read_law
+from edgeprof.fit.prediction import predict
 from edgeprof.fit.record_law import fit_records, predict_records, select_for
 from edgeprof.fit.records import Record, Records, read_records
 from edgeprof.nets.layers import conv_layer, linear_layer

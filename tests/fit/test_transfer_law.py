@@ -11,7 +11,8 @@ import pytest
 from edgeprof.errors import FitError
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import Form, Group
-from edgeprof.fit.law import predict_many, read_law, write_law
+from edgeprof.fit.law_file import read_law, write_law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.fit.transfer_law import first_measurements, transfer_law
 from edgeprof.store import Store
 from edgeprof.sweep import open_target, run_sweep

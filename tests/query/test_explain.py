@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgeprof.errors import SpecError
-from edgeprof.fit.law import Law, predict, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.network import total_macs
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.query.explain import Change, explain

@@ -11,7 +11,9 @@ import pytest
 
 from edgeprof.errors import SpecError
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, predict_many, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.nets.network import net_operators
 from edgeprof.query.pricing import pricer
 from edgeprof.query.space import Space, parse_choice, space

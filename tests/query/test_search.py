@@ -13,8 +13,11 @@ import pytest
 
 from edgeprof.errors import SpecError
 from edgeprof.fit.intervals import probabilities, widening
-from edgeprof.fit.law import Law, Prediction, predict_many, read_law
-from edgeprof.fit.memory import Memory, MemoryModel, memory_of
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import read_law
+from edgeprof.fit.law_memory import Memory, memory_of
+from edgeprof.fit.memory import MemoryModel
+from edgeprof.fit.prediction import Prediction, predict_many
 from edgeprof.nets.network import net_operators, total_macs, total_parameters
 from edgeprof.nets.spec import NetSpec
 from edgeprof.query import Answer, Found, Goal, query_nets, search

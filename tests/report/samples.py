@@ -13,7 +13,8 @@ import numpy as np
 
 from edgeprof.backends.base import Stop
 from edgeprof.backends.simulated import SimulatedBackend
-from edgeprof.fit.law import Law, law_json, parse_law, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law, read_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Sentinel
 from edgeprof.sweeps.case import Case

@@ -18,7 +18,9 @@ import pytest
 from edgeprof.advice import ADVICE
 from edgeprof.errors import SpecError
 from edgeprof.fit.intervals import probabilities, widening
-from edgeprof.fit.law import Law, Prediction, law_json, parse_law, predict_many, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law, read_law
+from edgeprof.fit.prediction import Prediction, predict_many
 from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.query import Goal, query_nets

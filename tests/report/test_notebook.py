@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeprof.fit.law import Law, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import read_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelMeasurement, Measurement

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgeprof.fit.law import read_law
+from edgeprof.fit.law_file import read_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.adaptive import PRIOR, _rows, choose_next
 from edgeprof.sweeps.expand import expand

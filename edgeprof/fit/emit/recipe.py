@@ -2,7 +2,7 @@
 
 A law of whole networks is a price per group in the network's own variables. A law of kernels is a walk over the
 network's operators: each step decides by the law's rules which kernel runs, and the kernel's price says how long. It
-gives what :func:`edgeprof.fit.law.predict` gives.
+gives what :func:`edgeprof.fit.prediction.predict` gives.
 """
 
 from __future__ import annotations

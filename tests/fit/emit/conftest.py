@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from edgeprof.errors import SpecError
-from edgeprof.fit.law import Law, law_json, parse_law, predict_many, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law, read_law
+from edgeprof.fit.prediction import predict_many
 from edgeprof.nets.spec import NetSpec, net_spec
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "laws"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgeprof.fit.emit.c import c_header
-from edgeprof.fit.law import Law, predict
+from edgeprof.fit.law import Law
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.spec import NetSpec, net_spec
 
 from ..over_clocks import defined, drawn, of_networks, truth

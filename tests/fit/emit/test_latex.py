@@ -8,7 +8,7 @@ import re
 import pytest
 
 from edgeprof.fit.emit.latex import escaped, latex_text
-from edgeprof.fit.law import law_json, parse_law
+from edgeprof.fit.law_file import law_json, parse_law
 
 from ..over_clocks import truth
 from .conftest import TREES, law_of

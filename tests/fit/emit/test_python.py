@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from edgeprof.fit.emit.python import python_module
-from edgeprof.fit.law import Law, predict
+from edgeprof.fit.law import Law
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.spec import net_spec
 
 from ..over_clocks import defined, drawn, of_networks, truth

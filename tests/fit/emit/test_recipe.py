@@ -9,7 +9,7 @@ import pytest
 from edgeprof.errors import SpecError
 from edgeprof.fit.emit.recipe import never_negative, recipe
 from edgeprof.fit.expressions import parse
-from edgeprof.fit.law import law_json, parse_law
+from edgeprof.fit.law_file import law_json, parse_law
 
 from .conftest import TREES, law_of
 

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from edgeprof.fit.emit.spreadsheet import csv_sheet, place
-from edgeprof.fit.law import Law, law_json, parse_law, predict
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, parse_law
+from edgeprof.fit.prediction import predict
 from edgeprof.nets.spec import NetSpec, net_spec
 
 from ..over_clocks import defined, drawn, of_networks, truth

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgeprof.fit.emit.text import law_text, notes, valid_for, with_error
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.law import Law, law_json, read_law
+from edgeprof.fit.law import Law
+from edgeprof.fit.law_file import law_json, read_law
 from edgeprof.fit.validate import Row, score
 
 STUDY = read_law("gtx960-theano")

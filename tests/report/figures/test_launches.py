@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from edgeprof.fit.law import law_json, parse_law
+from edgeprof.fit.law_file import law_json, parse_law
 from edgeprof.report.contents import build_report
 from edgeprof.report.figures import launch_modes
 from edgeprof.report.figures.launches import launch_table, modes_of
