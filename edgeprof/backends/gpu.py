@@ -19,7 +19,7 @@ DRIVER = "edgeprof.backends.ort_cuda"
 NEEDS = (
     "edgeprof.backends.cuda",
     "edgeprof.backends.cupti",
-    "edgeprof.backends.nvml",
+    "edgeprof.nvml",
     "edgeprof.backends.ort",
 )
 PROVIDER = "CUDAExecutionProvider"

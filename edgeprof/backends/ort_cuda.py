@@ -1,7 +1,7 @@
 """ONNX Runtime's CUDA provider on the device: everything stays on the GPU, on a stream that events can be put on.
 
 Python 3.6 syntax; the standard library, NumPy, onnxruntime-gpu and NVIDIA's driver alone: this file is sent to the
-worker, after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.backends.cupti`, :mod:`edgeprof.backends.nvml` and
+worker, after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.backends.cupti`, :mod:`edgeprof.nvml` and
 :mod:`edgeprof.backends.ort`.
 """
 
@@ -11,7 +11,8 @@ import os
 
 import numpy as np
 
-from edgeprof.backends import cuda, cupti, nvml, ort
+from edgeprof import nvml
+from edgeprof.backends import cuda, cupti, ort
 
 PROVIDER = "CUDAExecutionProvider"
 INSTALL = (

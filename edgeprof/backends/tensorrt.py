@@ -1,7 +1,7 @@
 """TensorRT on the device: engines built from ONNX, kept by content, run on a stream, timed layer by layer.
 
 Python 3.6 syntax; the standard library, NumPy, tensorrt and NVIDIA's driver alone: this file is sent to the worker,
-after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.backends.nvml` and :mod:`edgeprof.backends.ort`. Calls are those
+after :mod:`edgeprof.backends.cuda`, :mod:`edgeprof.nvml` and :mod:`edgeprof.backends.ort`. Calls are those
 that the bindings of TensorRT 8.5 to 11 have in common; where they differ, it says so. Source: NVIDIA/TensorRT,
 python/src.
 """
@@ -14,7 +14,8 @@ import time
 
 import numpy as np
 
-from edgeprof.backends import cuda, nvml, ort
+from edgeprof import nvml
+from edgeprof.backends import cuda, ort
 
 OLDEST = (8, 5)  # with execute_async_v3 and addresses by tensor; JetPack 5.1 and newer have it
 TYPED = (10, 0)  # precision comes from the graph alone; an option before 11

@@ -44,7 +44,7 @@ class TrtBackend(CudaBackend):
 
     called = "tensorrt"
     driver = "edgeprof.backends.tensorrt"
-    needs = ("edgeprof.backends.cuda", "edgeprof.backends.nvml", "edgeprof.backends.ort")
+    needs = ("edgeprof.backends.cuda", "edgeprof.nvml", "edgeprof.backends.ort")
     provider = "TensorRT"
     patience_s = BUILD_S
     precisions: tuple[str, ...] = ("fp32", "tf32", "fp16", "int8")

@@ -1,6 +1,6 @@
 """The guest: what stays on a board beside the worker while a sweep measures it from elsewhere.
 
-Python 3.6 syntax, standard library alone; its source is sent over ssh, with :mod:`edgeprof.backends.nvml`. It owns a
+Python 3.6 syntax, standard library alone; its source is sent over ssh, with :mod:`edgeprof.nvml`. It owns a
 folder for the networks and for what the worker writes, and the lock of the device; it reads the files that say what the
 board is and what disturbs it, and asks the driver of a GPU. When its standard input ends, so do the processes that work
 in its folder, and the folder goes. It talks JSON lines, as the worker does:

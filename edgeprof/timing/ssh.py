@@ -352,5 +352,5 @@ class HostConsole:
 
 def guest_parts() -> list[tuple[str, str]]:
     """The guest's source, and what it asks of NVIDIA's driver with, and its console."""
-    names = ("edgeprof.backends.nvml", "edgeprof.boards.console", "edgeprof.timing.guest")
+    names = ("edgeprof.nvml", "edgeprof.boards.console", "edgeprof.timing.guest")
     return [(name, source(name)) for name in names]

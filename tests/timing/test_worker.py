@@ -34,7 +34,7 @@ DEVICE_FILES = [
     resources.files("edgeprof") / "boards/console.py",
     resources.files("edgeprof") / "backends/cuda.py",
     resources.files("edgeprof") / "backends/cupti.py",
-    resources.files("edgeprof") / "backends/nvml.py",
+    resources.files("edgeprof") / "nvml.py",
     resources.files("edgeprof") / "backends/ort_cuda.py",
     resources.files("edgeprof") / "backends/ort_tensorrt.py",
     resources.files("edgeprof") / "backends/ort_rtx.py",
@@ -113,7 +113,7 @@ def test_device_files_import_nothing_of_edgeprof_but_each_other(path):
     sent = {f.stem for f in DEVICE_FILES}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module == "edgeprof.backends":
+        if isinstance(node, ast.ImportFrom) and node.module in ("edgeprof", "edgeprof.backends"):
             assert {alias.name for alias in node.names} <= sent
         else:
             names += [node.module] if isinstance(node, ast.ImportFrom) else []

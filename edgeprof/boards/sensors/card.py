@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgeprof.backends.nvml import open_sensors
 from edgeprof.boards.sensors.reading import Counter, Reading
 from edgeprof.boards.spec import CARD
+from edgeprof.nvml import open_sensors
 
 
 class Card:
-    """The sensors that ``look`` answers for, as :class:`edgeprof.backends.nvml.Sensors` does; None where they cannot be
+    """The sensors that ``look`` answers for, as :class:`edgeprof.nvml.Sensors` does; None where they cannot be
     asked."""
 
     name = "nvml"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeprof.backends.nvml import Sensors
 from edgeprof.boards.sensors.nvml import driver
 from edgeprof.errors import BoardError
+from edgeprof.nvml import Sensors
 
 # nvml.h, nvmlTemperatureThresholds_t: from which on the hardware cuts clocks, and from which on they go below base
 THRESHOLDS = (1, 3)

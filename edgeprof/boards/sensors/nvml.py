@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeprof.backends.nvml import NoDriver, gpus, opened
 from edgeprof.boards.sensors.reading import Reading
 from edgeprof.errors import BoardError
+from edgeprof.nvml import NoDriver, gpus, opened
 
 
 @dataclass(frozen=True)

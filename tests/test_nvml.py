@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeprof.backends.cuda import CudaError, Device
-from edgeprof.backends.nvml import Sensors, cuts, open_sensors
+from edgeprof.nvml import Sensors, cuts, open_sensors
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
