@@ -19,7 +19,7 @@ from edgeprof.backends.base import Backend, Stop
 from edgeprof.backends.open import BACKENDS, open_backend
 from edgeprof.boards.detect import Machine, detect_board, detect_machine, load_1m
 from edgeprof.boards.locks import Locks
-from edgeprof.boards.power import RESTORE, Power
+from edgeprof.boards.power import RESTORE, HereConsole, Power
 from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.gauges import AS_ROOT, open_gauges
@@ -195,7 +195,7 @@ def _jetson(machine: Machine, root: Path) -> Iterator[Finding]:
 
 def _left(root: Path) -> Iterator[Finding]:
     """What a sweep that was killed did not put back."""
-    for control in (Power(root), Locks(root=root)):
+    for control in (Power(root), Locks(at=HereConsole(root))):
         try:
             was = control.left()
         except EdgeprofError as error:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -181,17 +182,27 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def card(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A GPU at 0000:05:00.0 that a library in C stands in for, here and in processes that are started: calls and
-    arguments are real, figures are made up. Files in this folder tell what it is like."""
+    """A GPU at 0000:05:00.0 that a library in C stands in for, here and in processes that are started, and a program
+    for nvidia-smi below ``tmp_path``: calls and arguments are real, figures are made up. Files in this folder tell what
+    it is like."""
     pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed: pip install nvidia-ml-py")
-    folder = tmp_path / "card"
-    folder.mkdir()
+    folder = write_smi(tmp_path)
     others = os.environ.get("LD_LIBRARY_PATH")
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{nvml_library.parent}{':' + others if others else ''}")
     monkeypatch.setenv("NVML_STAND_IN", str(folder))
     monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(nvml_library)))
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     return folder
+
+
+def write_smi(root: Path, python: str = sys.executable) -> Path:
+    """Write the stand-in for nvidia-smi below ``root``: the folder of its state."""
+    program = root / "usr/bin/nvidia-smi"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!{python}\n" + (Path(__file__).parent / "data/nvml/nvidia_smi.py").read_text())
+    program.chmod(0o755)
+    (root / "card").mkdir()
+    return root / "card"
 
 
 # --- small ONNX files

@@ -44,6 +44,7 @@ class Console(Protocol):
     """Where the programs of a board are run, and its journal is kept."""
 
     name: str  # of a board that is elsewhere
+    by_hand: str  # before a command that is typed here and runs there
     as_root: str  # how a sweep may set anything
     restore: str  # the command that puts back what was left
 
@@ -59,11 +60,11 @@ class Console(Protocol):
 class HereConsole:
     """This machine, or the one whose files are below ``root``."""
 
-    name = ""
+    name = by_hand = ""
     as_root = f"{AS_ROOT} sweep …"
     restore = RESTORE
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
 
     def ask(self, call: str, **what: Any) -> dict[str, Any]:
@@ -291,7 +292,7 @@ class Power:
                 f"sudo nvpmodel -m {number}, agree, and sweep after the reboot without --power-mode",
             )
         raise BoardError(
-            f"power mode {name} was not set: {_last(said)}", f"try it by hand: sudo nvpmodel -m {number}"
+            f"power mode {name} was not set: {last(said)}", f"try it by hand: sudo nvpmodel -m {number}"
         )
 
     def _wait_for_reboot(self, name: str, boot: str | None) -> None:
@@ -327,8 +328,8 @@ class Power:
         if done["status"] is None:
             raise BoardError(f"{name} {' '.join(arguments)}: {done['said']}", "run it by hand to see why")
         if done["status"] != 0:
-            how = f"ended with status {done['status']}: {_last(done['said'])}"
-            refused = _last(done["said"]).startswith("sudo:")
+            how = f"ended with status {done['status']}: {last(done['said'])}"
+            refused = last(done["said"]).startswith("sudo:")
             hint = self._at.as_root if refused else "run it by hand to see why"
             raise BoardError(f"{name} {' '.join(arguments)}{self._on()} {how}", hint)
         return str(done["said"])
@@ -347,7 +348,8 @@ def _named(name: str, known: Sequence[ModeDefinition]) -> ModeDefinition:
     )
 
 
-def _last(said: str) -> str:
+def last(said: str) -> str:
+    """The last line that a program printed."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[-1] if lines else "it says nothing"
 

@@ -71,11 +71,10 @@ def _hanging(head: str, text: str, indent: int) -> str:
 def _restore(host: str | None, python: str | None, yes: bool, json_: bool) -> int:
     from contextlib import closing
 
-    from edgeprof.boards.locks import Locks
     from edgeprof.boards.power import Rebooting, RebootNeeded
 
-    locked = None if host else Locks(root=o.root()).restore()
     with closing(o.place(host, python)) as place:
+        locked = place.locks().restore()
         power = place.power()
         try:
             was = power.restore()

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgeprof.boards.detect import Machine, detect_machine, emulated
 from edgeprof.boards.locks import Locks
-from edgeprof.boards.power import Power
+from edgeprof.boards.power import HereConsole, Power
 from edgeprof.boards.sensors.card import open_card
 from edgeprof.boards.sensors.desktop import read_desktop
 from edgeprof.boards.sensors.gauges import Gauges, open_gauges
@@ -80,9 +81,9 @@ class Place(Starter, Protocol):
         """What sets its power mode and clocks; the same each time."""
         ...
 
-    def locks(self, card: str) -> Locks:
-        """What holds the clocks of the discrete GPU at this PCI address. Raises BoardError where that cannot be done
-        from here."""
+    def locks(self, card: str = "") -> Locks:
+        """What holds the clocks of the discrete GPU at this PCI address; the same each time. Without an address it can
+        give back what was left."""
         ...
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
@@ -103,6 +104,7 @@ class Here:
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
         self._power = Power(root)
+        self._locks: dict[str, Locks] = {}
 
     def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
         return Start((sys.executable, "-c", code), {**os.environ, "TMPDIR": scratch, **environment})
@@ -137,8 +139,9 @@ class Here:
     def power(self) -> Power:
         return self._power
 
-    def locks(self, card: str) -> Locks:
-        return Locks(card, self.root)
+    def locks(self, card: str = "") -> Locks:
+        new = Locks(card, HereConsole(self.root), partial(open_card, card))
+        return self._locks.setdefault(card, new)
 
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         return device_lock(device, waiting)

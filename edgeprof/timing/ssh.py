@@ -108,8 +108,9 @@ class Host:
         self._hello: dict[str, Any] = {}
         self._kept: dict[str, int] = {}  # bytes by name, the longest unused first
         self._device: str | None = None
-        self._console = HostConsole(self, python)
-        self._power = Power(at=self._console)
+        self._python = python
+        self._power = Power(at=HostConsole(self, python, "/usr/sbin/nvpmodel, /usr/bin/jetson_clocks"))
+        self._locks: dict[str, Locks] = {}
 
     def start(self, code: str, environment: Mapping[str, str], scratch: str) -> Start:
         self._connect()
@@ -215,15 +216,14 @@ class Host:
     def power(self) -> Power:
         return self._power
 
-    def locks(self, card: str) -> Locks:
-        raise BoardError(
-            "the clocks of a GPU are not locked over ssh",
-            f"ssh -t {self.name} sudo nvidia-smi -i {card} -lgc MHZ (back: -rgc); every round keeps its clocks",
-        )
+    def locks(self, card: str = "") -> Locks:
+        console = HostConsole(self, self._python, "/usr/bin/nvidia-smi")
+        return self._locks.setdefault(card, Locks(card, console, partial(self.look, card)))
 
-    def console(self, call: str, what: Mapping[str, Any]) -> dict[str, Any]:
+    def console(self, call: str, what: Mapping[str, Any], as_root: str) -> dict[str, Any]:
         """Call a function of :mod:`edgeprof.boards.console` there; once more where the line is lost meanwhile.
 
+        :param as_root: what would let this user do it.
         :raises BoardError: it cannot be done, or the board cannot be reached.
         """
         request = {"do": "console", "call": call, "what": dict(what)}
@@ -232,7 +232,7 @@ class Host:
             try:
                 return self._guest.ask(request, ANSWER_S + what.get("patience_s", 0.0))
             except BackendError as error:
-                raise BoardError(f"{self.name}: {error.message}", self._console.as_root) from None
+                raise BoardError(f"{self.name}: {error.message}", as_root) from None
             except WorkerError as error:
                 if last:
                     raise BoardError(f"{self.name}: {error.message}", self._line.hint("")) from None
@@ -281,8 +281,10 @@ class Host:
             self._hello = self._guest.ask({"do": "hello"}, CONNECT_S)
             if self._device:
                 self._lock_again(self._device)
-            if again:
-                self._power.renew()  # it may have been started anew
+            if again:  # it may have been started anew
+                self._power.renew()
+                for locks in self._locks.values():
+                    locks.renew()
         except FileNotFoundError as error:
             raise BoardError(f"there is no {error.filename} here", "install the OpenSSH client") from None
         except (WorkerError, BackendError) as error:
@@ -332,19 +334,21 @@ class _Files(Sysfs):
 class HostConsole:
     """The console of a board at the other end of the line."""
 
-    def __init__(self, host: Host, python: str) -> None:
+    def __init__(self, host: Host, python: str, programs: str) -> None:
+        """:param programs: what of the board is to be run by root, with its folders."""
         self._host = host
         self.name = host.name
+        self.by_hand = f"ssh -t {host.name} "
         user = host.name.partition("@")[0] if "@" in host.name else "USER"
         self.as_root = (
-            f"sweep as root of {host.name}, or let {user} run them, in /etc/sudoers.d/edgeprof there: "
-            f"{user} ALL=(root) NOPASSWD: /usr/sbin/nvpmodel, /usr/bin/jetson_clocks"
+            f"sweep as root of {host.name}, or have in /etc/sudoers.d/edgeprof there: "
+            f"{user} ALL=(root) NOPASSWD: {programs}"
         )
         flag = "" if python == "python3" else f" --host-python {shlex.quote(python)}"
         self.restore = f"edgeprof doctor --restore --host {host.name}{flag}"
 
     def ask(self, call: str, **what: Any) -> dict[str, Any]:
-        return self._host.console(call, what)
+        return self._host.console(call, what, self.as_root)
 
     def reach(self, patience_s: float) -> None:
         self._host.reach(patience_s)

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +25,28 @@ from benchmarks.kills import ended, rounds_in
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
 from edgeprof.boards.detect import detect_machine, find_board
+from edgeprof.boards.locks import Locked
 from edgeprof.boards.power import Was
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.boards.sensors.reading import Reading
 from edgeprof.boards.sensors.sysfs import read_sysfs
+from edgeprof.boards.spec import read_board
 from edgeprof.cli import run
 from edgeprof.errors import BackendError, BoardError, WorkerError
 from edgeprof.nets.model import model_file
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import open_target
+from edgeprof.sweep import open_target, run_sweep
 from edgeprof.sweeps.case import Case
+from edgeprof.sweeps.spec import parse_sweep
 from edgeprof.timing.drift import SENTINELS
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.place import Here
 from edgeprof.timing.session import run_session
 from edgeprof.timing.ssh import Host
+
+from ..conftest import write_smi
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02, profile=False)
 LONG = Stop(target_ci=1e-12, min_runs=10**9, min_s=600, max_s=600, profile=False)
@@ -659,34 +665,210 @@ def test_a_board_that_reboots_for_a_mode_is_waited_for(board, emulated, monkeypa
         assert power.left() is None
 
 
-def test_somebody_who_may_not_is_told_what_would_let_him(board, emulated):
+@pytest.fixture
+def somebody():
+    """A folder for everybody, the interpreter of somebody who is not root, whose board is below ``root``, and a sudo
+    there that asks for a password."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None or not os.path.exists("/usr/bin/python3"):
         pytest.skip("only root can be somebody else")
-    folder = Path(tempfile.mkdtemp(prefix="edgeprof-tree-"))
-    try:
-        shutil.copytree(emulated("orin-nano"), folder / "root")
-        for path in (folder, folder / "root", *folder.rglob("*")):
-            path.chmod(path.stat().st_mode | 0o777 if not path.is_symlink() else path.lstat().st_mode)
-        for program in (folder / "root/usr").rglob("*/*"):  # by a Python that anybody may run
+    folder = Path(tempfile.mkdtemp(prefix="edgeprof-tree-", dir="/tmp"))
+    sudo = folder / "root/usr/bin/sudo"
+    sudo.parent.mkdir(parents=True)
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
+    sudo.chmod(0o755)
+    (folder / "tmp").mkdir()
+    (folder / "tmp").chmod(0o777)
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    python = f"env TMPDIR={folder}/tmp EDGEPROF_ROOT={folder}/root {nobody} /usr/bin/python3"
+    yield folder, python, sudo
+    shutil.rmtree(folder)
+
+
+def test_somebody_who_may_not_is_told_what_would_let_him(board, emulated, somebody):
+    folder, python, sudo = somebody
+    shutil.copytree(emulated("orin-nano"), folder / "root", dirs_exist_ok=True)
+    for path in (folder, folder / "root", *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o777 if not path.is_symlink() else path.lstat().st_mode)
+    for program in (folder / "root/usr").rglob("*/*"):  # by a Python that anybody may run
+        if program != sudo:
             program.write_text("#!/usr/bin/python3 -SE\n" + program.read_text().partition("\n")[2])
-        sudo = folder / "root/usr/bin/sudo"
-        sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
-        sudo.chmod(0o755)
-        (folder / "tmp").mkdir(mode=0o777)
-        (folder / "tmp").chmod(0o777)
-        nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
-        python = f"env TMPDIR={folder}/tmp EDGEPROF_ROOT={folder}/root {nobody} /usr/bin/python3"
-        with closing(Host(board.name, python)) as host:
-            with (
-                pytest.raises(BoardError, match="sudo: a password is required") as caught,
-                host.power().kept(),
-            ):
-                pytest.fail("it was set")
-            assert "USER ALL=(root) NOPASSWD: /usr/sbin/nvpmodel, /usr/bin/jetson_clocks" in caught.value.hint
-            sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
-            with host.power().kept():
-                host.power().use(host.power().modes(["7W"])[0], "max")
-                assert power_state(folder / "root") == ("7W", 408, 408)
-            assert power_state(folder / "root")[0] == "15W"
-    finally:
-        shutil.rmtree(folder)
+    with closing(Host(board.name, python)) as host:
+        with (
+            pytest.raises(BoardError, match="sudo: a password is required") as caught,
+            host.power().kept(),
+        ):
+            pytest.fail("it was set")
+        assert "USER ALL=(root) NOPASSWD: /usr/sbin/nvpmodel, /usr/bin/jetson_clocks" in caught.value.hint
+        sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
+        with host.power().kept():
+            host.power().use(host.power().modes(["7W"])[0], "max")
+            assert power_state(folder / "root") == ("7W", 408, 408)
+        assert power_state(folder / "root")[0] == "15W"
+
+
+# --- clocks of a GPU, held by a program that stands in for nvidia-smi at the other end
+
+ADDRESS = "0000:05:00.0"
+A2 = Locked("GPU-0a2", "NVIDIA A2")
+HOLD_CLOCKS = """
+import sys
+from edgeprof.timing.ssh import Host
+host = Host("board", sys.argv[1])
+locks = host.locks("0000:05:00.0")
+try:
+    with host.lock("test", print), locks.kept():
+        locks.use(None, "max")
+        print("set", flush=True)
+        sys.stdin.read()
+finally:
+    host.close()
+"""
+HELD = {"gpu_lock": "1770 1770\n", "memory_lock": "6251 6251\n"}
+
+
+def held(root):
+    return {path.name: path.read_text() for path in (root / "card").glob("*_lock")}
+
+
+@pytest.fixture
+def box(board, tmp_path):
+    root = tmp_path / "box"
+    write_smi(root)
+    with closing(Host(board.name, python_of(root))) as opened:
+        yield root, opened
+
+
+def test_a_sweep_with_clocks_locked_over_ssh(box, tmp_path, monkeypatch):
+    """The processor there computes where a GPU would: what is set around measurements, no figure of a GPU."""
+    root, host = box
+    monkeypatch.setattr("edgeprof.timing.session.PAUSES_S", ())
+    monkeypatch.setattr("edgeprof.timing.drift.SENTINELS", {"compute": SENTINELS["compute"]})
+    monkeypatch.setattr("edgeprof.modes.settle", lambda case, backend: True)  # seconds, on a busy machine
+    sweep = parse_sweep(
+        {"name": "s", "net": dict(conv=0, neurons=8, batch=2, threads=1, clocks="base")}, "test"
+    )
+    found, said = [], []
+    with open_target("cpu", "ort-cpu", place=host) as target:
+        facts = {**target.backend.facts(), "gpu_address": ADDRESS}
+        monkeypatch.setattr(target.backend, "facts", lambda: facts)
+        done = run_sweep(
+            [sweep],
+            tmp_path / "x.db",
+            replace(target, spec=read_board("a2")),
+            rounds=1,
+            stop=QUICK,
+            watch=lambda progress: found.append(held(root)),
+            say=said.append,
+        )
+        assert (done.measured, done.failed) == (1, ())
+        assert {"gpu_lock": "4294967041 4294967041\n", "memory_lock": "6251 6251\n"} in found
+        assert held(root) == {}
+        assert host.locks().left() is None
+    assert any("SM clock of NVIDIA A2 on board locked at its base" in line for line in said)
+    with Store(tmp_path / "x.db") as store:
+        assert store.measurements()[0].case.setting == (None, "base")
+
+
+def test_clocks_outlive_a_lost_connection_and_are_given_back_over_another_one(box, board):
+    root, host = box
+    locks = host.locks(ADDRESS)
+    with host.lock("test", pytest.fail), locks.kept():
+        locks.use(None, "max")
+        assert held(root) == HELD
+        board.cut()
+        (root / "card/gpu_lock").unlink()  # as after a restart
+        assert locks.left() == A2  # asked over another connection
+        assert held(root) == HELD
+        board.cut()
+    assert held(root) == {}
+    assert locks.left() is None
+
+
+def test_clocks_of_a_machine_that_stays_away_are_given_back_by_the_doctor(box, board, monkeypatch, capsys):
+    root, host = box
+    locks = host.locks(ADDRESS)
+    monkeypatch.setattr("edgeprof.boards.locks.REACH_S", 0.2)
+
+    def lost():
+        with locks.kept():
+            locks.use(None, "max")
+            board.stop()
+
+    with pytest.raises(
+        BoardError, match="clocks of the GPU of board were not given back: board cannot"
+    ) as caught:
+        lost()
+    board.start()
+    words = shlex.split(caught.value.hint)[1:]
+    assert words[:4] == ["doctor", "--restore", "--host", "board"]
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"restored": None, "clocks": asdict(A2)}
+    assert held(root) == {}
+    assert run(words) == 0
+    assert capsys.readouterr().out == "nothing to put back\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_desk_that_ends_gives_clocks_back_or_leaves_the_journal(number, box, board):
+    root, host = box
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", HOLD_CLOCKS, python_of(root)]
+    with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as desk:
+        assert desk.stdout.readline() == "set\n"
+        assert held(root) == HELD
+        os.killpg(desk.pid, number)
+        desk.wait(timeout=60)
+    if number == signal.SIGKILL:
+        assert held(root) == HELD
+        assert host.locks().left() == A2
+        assert host.locks().restore() == A2
+    assert host.locks().left() is None
+    assert held(root) == {}
+
+
+def test_memory_that_cannot_be_locked_there_is_said(box):
+    root, host = box
+    (root / "card/volta").touch()
+    locks = host.locks(ADDRESS)
+    with locks.kept():
+        said = locks.use(None, "max")
+        assert said.startswith(
+            "SM clock of NVIDIA A2 on board locked at 1770 MHz, its memory's not: it cannot be"
+        )
+        assert held(root) == {"gpu_lock": "1770 1770\n"}
+    assert held(root) == {}
+
+
+def test_clocks_without_nvidia_smi_are_refused(box):
+    root, host = box
+    (root / "usr/bin/nvidia-smi").unlink()
+    with pytest.raises(BoardError, match="no nvidia-smi on PATH on board"), host.locks(ADDRESS).kept():
+        pytest.fail("it was set")
+
+
+def test_somebody_who_may_not_lock_clocks_gets_the_command(board, somebody):
+    folder, python, sudo = somebody
+    card = write_smi(folder / "root", "/usr/bin/python3 -SE")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o777)
+    with closing(Host(board.name, python)) as host:
+        locks = host.locks(ADDRESS)
+        with (
+            pytest.raises(
+                BoardError, match=r"locked by root alone \(sudo: a password is required\)"
+            ) as caught,
+            locks.kept(),
+        ):
+            locks.use(None, "max")
+        assert "USER ALL=(root) NOPASSWD: /usr/bin/nvidia-smi; or by hand: ssh -t board " in caught.value.hint
+        assert f"ssh -t board sudo nvidia-smi -i {ADDRESS} -lgc 1770,1770 (back: " in caught.value.hint
+        assert locks.left() is None
+        sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
+        with locks.kept():
+            locks.use(None, "max")
+            assert held(folder / "root") == HELD
+        assert held(folder / "root") == {}
+        (card / "denied").touch()  # as in a container whose root may not
+        with pytest.raises(BoardError, match=r"on board can be locked by root alone$"), locks.kept():
+            locks.use(None, "base")
+        assert locks.left() is None
