@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.emulation import write_board
 from edgeprof.backends import ort_cuda
 from edgeprof.backends import tensorrt as own_tensorrt
+from edgeprof.boards.sensors.gpu import GpuState
 from edgeprof.timing.process import QUIET
 
 
@@ -203,6 +204,26 @@ def write_smi(root: Path, python: str = sys.executable) -> Path:
     program.chmod(0o755)
     (root / "card").mkdir()
     return root / "card"
+
+
+@pytest.fixture
+def gpu_state() -> GpuState:
+    """What the stand-in's driver tells of its GPU, where no file says otherwise."""
+    return GpuState(
+        "NVIDIA A2",
+        "600.00",
+        mhz=1200,
+        max_mhz=1770,
+        memory_mhz=6001,
+        max_memory_mhz=6251,
+        temperature_c=51,
+        headroom_c=38,
+        limit_w=60,
+        default_limit_w=60,
+        persistent=False,
+        ecc=True,
+        processes=(),
+    )
 
 
 # --- small ONNX files

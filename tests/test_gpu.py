@@ -10,26 +10,15 @@ import pytest
 from edgeprof.boards.sensors.gpu import GpuState
 from edgeprof.gpu import gpu_findings
 
-QUIET = GpuState(
-    "NVIDIA A2",
-    "600.00",
-    mhz=1200,
-    max_mhz=1770,
-    memory_mhz=6001,
-    max_memory_mhz=6251,
-    temperature_c=51,
-    headroom_c=38,
-    limit_w=60,
-    default_limit_w=60,
-    persistent=True,
-    ecc=False,
-    mig=False,
-    processes=(),
-)
+
+@pytest.fixture
+def quiet(gpu_state: GpuState) -> GpuState:
+    """One that nothing disturbs."""
+    return replace(gpu_state, persistent=True, ecc=False, mig=False)
 
 
-def test_a_quiet_gpu() -> None:
-    found = {finding.name: finding for finding in gpu_findings(QUIET)}
+def test_a_quiet_gpu(quiet: GpuState) -> None:
+    found = {finding.name: finding for finding in gpu_findings(quiet)}
     assert {finding.state for finding in found.values()} == {"ok"}
     assert found["gpu"].detail == "NVIDIA A2, driver 600.00, 1200 of 1770 MHz, memory 6001 of 6251 MHz"
     assert found["gpu heat"].detail == "51 °C, 38 below the temperature that cuts its clocks"
@@ -47,21 +36,23 @@ def test_a_quiet_gpu() -> None:
         ({"lost": True}, "gpu", "it is lost", "nvidia-smi -r"),
     ],
 )
-def test_what_disturbs_has_a_remedy(changed: dict[str, object], name: str, says: str, remedy: str) -> None:
-    found = next(f for f in gpu_findings(replace(QUIET, **changed)) if f.name == name)  # type: ignore[arg-type]
+def test_what_disturbs_has_a_remedy(
+    quiet: GpuState, changed: dict[str, object], name: str, says: str, remedy: str
+) -> None:
+    found = next(f for f in gpu_findings(replace(quiet, **changed)) if f.name == name)  # type: ignore[arg-type]
     assert found.state == "warning"
     assert says in found.detail
     assert remedy in found.remedy
 
 
-def test_company_is_named() -> None:
-    found = next(f for f in gpu_findings(replace(QUIET, processes=(os.getpid(),))) if f.name == "gpu company")
+def test_company_is_named(quiet: GpuState) -> None:
+    found = next(f for f in gpu_findings(replace(quiet, processes=(os.getpid(),))) if f.name == "gpu company")
     assert (found.state, f"{os.getpid()} (" in found.detail) == ("warning", True)
     assert "stop them" in found.remedy
 
 
-def test_what_is_not_told_is_left_out() -> None:
+def test_what_is_not_told_is_left_out(quiet: GpuState) -> None:
     assert [f.name for f in gpu_findings(GpuState("NVIDIA A2", "600.00"))] == ["gpu"]
-    denied = replace(QUIET, processes=None, denied=("nvmlDeviceGetComputeRunningProcesses_v3",))
+    denied = replace(quiet, processes=None, denied=("nvmlDeviceGetComputeRunningProcesses_v3",))
     found = next(f for f in gpu_findings(denied) if f.name == "gpu company")
     assert (found.state, "root alone" in found.detail) == ("missing", True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgeprof.boards.sensors.reading import Counter, Reading
+from edgeprof.boards.sensors.reading import Counter, Reading, Ready
 from edgeprof.boards.spec import CARD
 from edgeprof.nvml import open_sensors
 
 
-class Card:
+class Card(Ready):
     """The sensors that ``look`` answers for, as :class:`edgeprof.nvml.Sensors` does; None where they cannot be
     asked."""
 
@@ -35,15 +35,6 @@ class Card:
     def read(self) -> Reading | None:
         found = self._look()
         return card_reading(found) if found else None
-
-    def wake(self) -> None:
-        pass
-
-    def rest(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def open_card(address: str) -> Card | None:

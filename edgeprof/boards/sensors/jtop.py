@@ -12,29 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeprof.boards.sensors.host import IDLE_C
-from edgeprof.boards.sensors.reading import Reading
+from edgeprof.boards.sensors.reading import MONITORED, Reading, Ready
 from edgeprof.errors import BoardError
 
 CONNECT_S = 10.0
 
 
-class Jtop:
+class Jtop(Ready):
     """A connection to the service."""
 
     name = "jtop"
-    gives = frozenset(
-        (
-            "rails_mw",
-            "gpu_mhz",
-            "gpu_load_pct",
-            "cpu_mhz",
-            "memory_mhz",
-            "temperature_c",
-            "used_mib",
-            "swap_mib",
-            "fan_pct",
-        )
-    )
+    gives = MONITORED | {"fan_pct"}
 
     def __init__(self, interval_s: float = 1.0) -> None:
         """:raises BoardError: jetson-stats is not installed, or its service does not answer."""
@@ -61,12 +49,6 @@ class Jtop:
             return reading(self._client) if self._client.ok(spin=True) else None
         except Exception:  # whatever ended the client's thread: the service is gone
             return None
-
-    def wake(self) -> None:
-        pass
-
-    def rest(self) -> None:
-        pass
 
     def close(self) -> None:
         with contextlib.suppress(Exception):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edgeprof.boards.sensors.reading import Reading
+from edgeprof.boards.sensors.reading import MONITORED, Reading
 from edgeprof.boards.sensors.tegrastats import Tegrastats, parse
 
 PR_SET_PDEATHSIG = 1
@@ -22,18 +22,7 @@ class Monitor:
     """The program ``tegrastats`` of this path."""
 
     name = "tegrastats"
-    gives = frozenset(
-        (
-            "rails_mw",
-            "gpu_mhz",
-            "gpu_load_pct",
-            "cpu_mhz",
-            "memory_mhz",
-            "temperature_c",
-            "used_mib",
-            "swap_mib",
-        )
-    )
+    gives = MONITORED
 
     def __init__(
         self, program: str, interval_s: float = 1.0, clock: Callable[[], float] = time.monotonic

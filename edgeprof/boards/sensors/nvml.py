@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeprof.boards.sensors.reading import Reading
+from edgeprof.boards.sensors.reading import Reading, Ready
 from edgeprof.errors import BoardError
 from edgeprof.nvml import NoDriver, gpus, opened
 
@@ -49,7 +49,7 @@ def read_gpus() -> tuple[Gpu, ...]:
         raise BoardError(str(trouble), trouble.hint) from None
 
 
-class NvmlGauge:
+class NvmlGauge(Ready):
     """What NVIDIA's driver says of its first GPU. On a Jetson that is little, and on most of them nothing."""
 
     name = "nvml"
@@ -75,12 +75,6 @@ class NvmlGauge:
             gpu_load_pct=self._asked(lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
             temperature_c={} if celsius is None else {"gpu": celsius},
         )
-
-    def wake(self) -> None:
-        pass
-
-    def rest(self) -> None:
-        pass
 
     def close(self) -> None:
         with suppress(self._nvml.NVMLError):

@@ -23,6 +23,20 @@ LABELS = {  # what people call the fields of a reading
     "power_source": "how power is sampled",
 }
 
+# What NVIDIA's own monitors of a Jetson know, tegrastats and the service of jetson-stats
+MONITORED = frozenset(
+    (
+        "rails_mw",
+        "gpu_mhz",
+        "gpu_load_pct",
+        "cpu_mhz",
+        "memory_mhz",
+        "temperature_c",
+        "used_mib",
+        "swap_mib",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Counter:
@@ -84,6 +98,19 @@ class Source(Protocol):
     def close(self) -> None:
         """Give everything back."""
         ...
+
+
+class Ready:
+    """The part of a :class:`Source` that most have in common: ready at any time, with nothing to give back."""
+
+    def wake(self) -> None:
+        """Nothing to do."""
+
+    def rest(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 def merged(readings: Sequence[tuple[str, Reading | None]]) -> tuple[Reading, dict[str, str]]:

@@ -12,7 +12,7 @@ from edgeprof.boards.sensors.host import FILES as HOST_FILES
 from edgeprof.boards.sensors.host import read_host
 from edgeprof.boards.sensors.overcurrent import read_overcurrent
 from edgeprof.boards.sensors.rails import read_rails
-from edgeprof.boards.sensors.reading import Reading
+from edgeprof.boards.sensors.reading import Reading, Ready
 
 # The clock of the memory, which root alone may read: Orin and Xavier, older releases, Thor (as jetson-stats reads it).
 MEMORY_CLOCK = (
@@ -57,7 +57,7 @@ DENIED = {  # names of a reading → the files that root alone may read on some 
 }
 
 
-class Sysfs:
+class Sysfs(Ready):
     """The files below ``root``."""
 
     name = "sysfs"
@@ -69,15 +69,6 @@ class Sysfs:
 
     def read(self) -> Reading | None:
         return read_sysfs(self._root)
-
-    def wake(self) -> None:
-        pass
-
-    def rest(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def read_sysfs(root: Path = Path("/")) -> Reading:

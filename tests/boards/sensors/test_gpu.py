@@ -10,28 +10,12 @@ import pytest
 from edgeprof.boards.sensors.gpu import GpuState, gpu_here, read_gpu
 from edgeprof.errors import BoardError
 
-PLAIN = GpuState(
-    "NVIDIA A2",
-    "600.00",
-    mhz=1200,
-    max_mhz=1770,
-    memory_mhz=6001,
-    max_memory_mhz=6251,
-    temperature_c=51,
-    headroom_c=38,
-    limit_w=60,
-    default_limit_w=60,
-    persistent=False,
-    ecc=True,
-    processes=(),
-)
 
-
-def test_what_a_driver_tells(card: Path) -> None:
-    assert read_gpu() == gpu_here() == PLAIN
+def test_what_a_driver_tells(card: Path, gpu_state: GpuState) -> None:
+    assert read_gpu() == gpu_here() == gpu_state
     for name in ("persistent", "shared", "limited", "new", "hot"):
         (card / name).touch()
-    changed = replace(PLAIN, persistent=True, processes=(1,), limit_w=40, headroom_c=30)
+    changed = replace(gpu_state, persistent=True, processes=(1,), limit_w=40, headroom_c=30)
     assert read_gpu() == changed
 
 
