@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from onnx import TensorProto
+
 from edgeprof.backends.gpu import NEEDS, CudaBackend
 from edgeprof.errors import BackendError
+from edgeprof.nets.model import ModelFile
 from edgeprof.nets.operators import parse_model
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.place import HERE, Place
 from edgeprof.timing.traced import Traced
 
 BUILD_S = 600.0  # the longest that an engine may take to build
@@ -62,6 +66,20 @@ class TensorrtBackend(EngineBackend):
         """The engine is as much TensorRT's as the runtime's: both versions."""
         return f"{super().runtime()}, TensorRT {self.facts()['tensorrt']}"
 
+    def __init__(self, place: Place = HERE) -> None:
+        super().__init__(place)
+        self._formats: dict[Path, dict[str, str]] = {}
+
+    def _request(self, case: Case, model: Path, tiles: Path | None = None) -> dict[str, Any]:
+        """As every runtime's; a file that has float16 or 8-bit tensors of its own needs the builder's leave for them,
+        whatever is asked for: the provider's networks are not strongly typed (onnxruntime issue 13381)."""
+        request = super()._request(case, model, tiles)
+        if isinstance(case.net, ModelFile):
+            if model not in self._formats:
+                self._formats[model] = dict.fromkeys(_leaves(model), "True")
+            request["options"] = {**self._formats[model], **request["options"]}
+        return request
+
     def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
         allowed = {f"trt_{precision}_enable": "True"} if precision in ("fp16", "int8") else {}
         captured = {"trt_cuda_graph_enable": "True"} if launch == "graph" else {}
@@ -90,3 +108,14 @@ def _quantised(path: Path) -> bool:
     """Whether the network of a file says itself what is quantised."""
     graph = parse_model(path.read_bytes(), path.name).graph
     return any(node.op_type == QUANTISED for node in graph.node)
+
+
+def _leaves(path: Path) -> list[str]:
+    """Options of the TensorRT provider that the tensors of a file need."""
+    graph = parse_model(path.read_bytes(), path.name).graph
+    casts = {a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to"}
+    types = (
+        {t.data_type for t in graph.initializer} | {v.type.tensor_type.elem_type for v in graph.input} | casts
+    )
+    pairs = any(node.op_type in (QUANTISED, "DequantizeLinear") for node in graph.node)
+    return [*(["trt_fp16_enable"] if TensorProto.FLOAT16 in types else []), *([INT8] if pairs else [])]

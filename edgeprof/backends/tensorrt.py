@@ -6,6 +6,7 @@ that the bindings of TensorRT 8.5 to 11 have in common; where they differ, it sa
 python/src.
 """
 
+import collections
 import hashlib
 import json
 import os
@@ -26,6 +27,8 @@ INSTALL = (
 )
 LIBRARIES = "pip install tensorrt brings them; or add the folder of your TensorRT to LD_LIBRARY_PATH"
 UPGRADE = "TensorRT 8.5 came with JetPack 5.1; on JetPack 4 measure with --backend ort-cuda"
+FIXED = "export the network with shapes that its file says; or --backend ort-cuda"
+UNTOLD = "--launch async, where a captured graph tells none"
 TIMING_CACHE = "timing-%s.cache"
 KEPT_BYTES = 2**31  # of engines beside the networks
 TIMED_S = 0.05
@@ -35,14 +38,16 @@ NUMPY = {
     "FLOAT": "float32",
     "HALF": "float16",
     "INT8": "int8",
+    "UINT8": "uint8",
     "INT32": "int32",
     "INT64": "int64",
     "BOOL": "bool",
 }
 SHORT_OF_MEMORY = re.compile("OutOfMemory|[Oo]ut of memory|insufficient memory|CUDA out of memory")
 WARNING = 2  # of severities: 0 and 1 are errors, 3 and 4 are talk
+TOLD = 200  # messages that are kept; one that every run repeats must not fill the memory
 
-opened = {}  # of this process: the GPU and its sensors
+opened = {}  # of this process: the GPU and its sensors, and who listens to TensorRT
 
 noise = ort.noise
 Missing, Refused = cuda.Missing, cuda.Refused
@@ -89,13 +94,21 @@ def device():
 
 
 def listener():
-    """A logger that keeps what TensorRT warns of (``told``), and says nothing."""
+    """The logger of this process, which keeps what TensorRT warns of (``told``) and says nothing. TensorRT has one at a
+    time: a second would hear nothing while a builder or a runtime of the first lives (NVIDIA/TensorRT issue 1475)."""
+    if "listener" not in opened:
+        opened["listener"] = new_listener()
+    return opened["listener"]
+
+
+def new_listener():
+    """A logger as :func:`listener` describes it."""
     import tensorrt
 
     class Listener(tensorrt.ILogger):
         def __init__(self):
             tensorrt.ILogger.__init__(self)
-            self.told = []
+            self.told = collections.deque(maxlen=TOLD)
 
         def log(self, severity, msg):
             if int(severity) <= WARNING:
@@ -128,6 +141,7 @@ def lanes(depth, model, threads, providers, options, weights):
 def open_engine(model, weights, options):
     """The engine that was built before for the same bytes, TensorRT, GPU and ``options``, else one built now."""
     tensorrt, gpu, logger = library(), device(), listener()
+    logger.told.clear()
     free, begin = gpu.free_bytes(), time.perf_counter()
     with open(model, "rb") as stream:
         data = stream.read()
@@ -212,7 +226,9 @@ def build(tensorrt, logger, data, model, weights, options):
         with open(place, "rb") as stream:
             known = stream.read()
     cache = config.create_timing_cache(known)
-    config.set_timing_cache(cache, False)
+    if cache is None or not config.set_timing_cache(cache, False):  # another release's, or another GPU's
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise trouble(logger, "TensorRT cannot build an engine for the network")
@@ -283,6 +299,7 @@ class Session(object):
             raise trouble(self._logger, "there is no room for the engine's work")
         if hasattr(self._context, "nvtx_verbosity"):
             self._context.nvtx_verbosity = tensorrt.ProfilingVerbosity.NONE
+        refuse_what_only_a_run_tells(self._engine, self._tensorrt)
         self._places, self._outputs, self._inputs = {}, {}, {}
         self._capture = options.get("capture") == "1"
         self._graph, self._runs = None, 0
@@ -329,8 +346,7 @@ class Session(object):
         self._enqueue()
         self._gpu.finish()
         if self._profiler is not None:
-            self._context.report_to_profiler()
-            self._profiler.end_run()
+            self._profiler.end_run(self._context.report_to_profiler())
 
     def run_from_host(self):
         """One run with the copies of inputs and outputs."""
@@ -359,8 +375,11 @@ class Session(object):
 
     def profile(self, skip):
         """(layers in the order in which they run, without the first ``skip`` runs; microseconds of every run, as the
-        sum of its layers). A layer is a dict of ``name`` and ``us``, its times."""
-        return layers_of(self._profiler.runs if self._profiler else [], skip)
+        sum of its layers). A layer is a dict of ``name`` and ``us``, its times. Refused where none was told."""
+        layers, spans = layers_of(self._profiler.runs if self._profiler else [], skip)
+        if not layers:
+            raise Refused("TensorRT does not tell how long its layers take", UNTOLD)
+        return layers, spans
 
     def graph(self):
         """What the engine's inspector says of its layers (JSON)."""
@@ -414,6 +433,17 @@ class Lane(Session):
         super(Lane, self).run()
 
 
+def refuse_what_only_a_run_tells(engine, tensorrt):
+    """Refused where an input is a shape, which TensorRT wants to read in the host's memory, or a tensor's size depends
+    on what is computed: none of them has a place on the GPU before a run."""
+    for order in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(order)
+        if engine.get_tensor_location(name) != tensorrt.TensorLocation.DEVICE:
+            raise Refused("%s is a shape that TensorRT reads from the processor's memory" % name, FIXED)
+        if any(size < 0 for size in engine.get_tensor_shape(name)):
+            raise Refused("the size of %s is known only after a run" % name, FIXED)
+
+
 def recorder():
     """A profiler that keeps the times of layers, run by run."""
     import tensorrt
@@ -426,8 +456,9 @@ def recorder():
         def report_layer_time(self, layer_name, ms):
             self._told.append((layer_name, ms * 1e3))
 
-        def end_run(self):
-            self.runs.append(self._told)
+        def end_run(self, whole):
+            if whole:
+                self.runs.append(self._told)
             self._told = []
 
     return Recorder()

@@ -2,8 +2,10 @@
 
 The inspector's JSON of TensorRT 8.5 to 11 (profiling verbosity DETAILED). A layer that fuses nodes of the ONNX graph
 is called after them (``conv1 + conv1_relu``), tells them in its ``Metadata`` (``[ONNX Layer: conv1]``), or is a block
-of TensorRT's compiler (``{ForeignNode[conv1...softmax]}``, ``__myl_…``, Myelin) or of a DLA, of which no more is known
-than where it begins and ends.
+of TensorRT's compiler (``{ForeignNode[conv1...softmax]}``, Myelin) or of a DLA, of which no more is known than where
+it begins and ends. From 9 on the compiler's blocks are told in parts (``__myl_AddCast_myl0_3``, ``fc1_myl0_4``), each
+with its metadata. No document of NVIDIA's says how layers are called; the rules were read off files that TensorRT wrote
+(``python -m benchmarks.trt_layers`` tries them on such files).
 """
 
 from __future__ import annotations
@@ -21,12 +23,19 @@ from edgeprof.timing.breakdown import Kernel
 from edgeprof.timing.kernel_names import PRODUCTS, read_name
 
 NODE = re.compile(r"\[ONNX Layer: ([^\]\x1e\x1f]*)\]")
-BLOCK = re.compile(r"\{ForeignNode\[(.*?)\.\.\.(.*)\]\}")
-COPY = re.compile(r"Reformatting CopyNode for (?:Input|Output) Tensor \d+ to (.*)")
-BETWEEN = re.compile(r" \+ |, |PWN\(|\)")  # in a name, between the nodes that it is made of
-CLONE = re.compile(r"_clone_\d+$")
-MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "copy"})
+BLOCK = re.compile(r"\{ForeignNode\[(.*?)(?:\.\.\.(.*))?\]\}")
+COPY = re.compile(r"Reformatting CopyNode for (Input|Output) Tensor \d+ to (.*)")
+BETWEEN = re.compile(r" \+ | \|\| |, |PWN\(|\)")  # in a name, between the nodes that it is made of
+COPIED = re.compile(r"_clone_\d+$|_myl\d+_\d+$")
+BESIDE = re.compile(  # a node's name, in that of a layer that only brings its tensors into shape
+    r"^(?:copied_)?(?:un)?(?:reshape|squeeze)_(?:node_)?(?:before|after)_|_copy_input$"
+)
+NAMELESS = "node_of_"  # before the first value of a node that has no name in its file
+MOVES = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "copy", "reshape", "shape_call"}) | frozenset(
+    {"TrainStation", "signal", "wait", "signal_and_wait", "signal_wait"}  # between streams
+)
 MYELIN = frozenset({"Myelin", "kgen", "fusion"})
+PRODUCT = re.compile("conv|gemm|matrixmultiply", re.IGNORECASE)  # in a layer's type
 
 FORMATS = {  # as weights and tensors call them
     "fp32": "fp32",
@@ -44,7 +53,8 @@ TENSOR = re.compile("|".join(sorted(FORMATS, key=len, reverse=True)), re.IGNOREC
 @dataclass(frozen=True)
 class Layer:
     """A layer of an engine: ``tactic`` is its kernel's name where one is told, ``nodes`` are those of its metadata,
-    ``reads`` and ``makes`` tensors, ``formats`` those of what it reads, weights first, in TensorRT's words."""
+    ``reads`` and ``makes`` tensors, ``formats`` those of what it reads, weights first and other constants last, in
+    TensorRT's words."""
 
     name: str
     layer_type: str = ""
@@ -64,6 +74,13 @@ class Layer:
         """Whether it is a block of TensorRT's compiler, whose parts are not told apart."""
         block = self.layer_type in MYELIN or "ForeignNode[" in self.name or "__myl" in self.name + self.tactic
         return block and not self.dla
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether its kernel's name or its type tells that it is a convolution or a product."""
+        return (
+            read_name(self.tactic).implementation in PRODUCTS or PRODUCT.search(self.layer_type) is not None
+        )
 
     @property
     def precision(self) -> str:
@@ -106,7 +123,9 @@ def _layer(one: Mapping[str, Any]) -> Layer:
     reads = one.get("Inputs") or ()
     typed = [str(weights.get("Type", ""))] if isinstance(weights, Mapping) else []
     typed += [
-        str(tensor.get(key, "")) for tensor in reads for key in ("Format/Datatype", "DataType", "Datatype")
+        str(tensor.get(key, ""))
+        for tensor in (*reads, *(one.get("Constants") or ()))
+        for key in ("Format/Datatype", "DataType", "Datatype")
     ]
     return Layer(
         name=str(one["Name"]),
@@ -136,7 +155,7 @@ def trace_layers(
         if not names:
             glue = _moved(layer, layers, covers, operators)
             put_in = any(name.startswith(PUT_IN) for name in (*layer.nodes, *_parts(layer.name)))
-            kind = "Cast" if put_in else layer.layer_type or "Copy"
+            kind = "Cast" if put_in else "myelin" if layer.myelin else layer.layer_type or "Copy"
             kernels.append(Kernel(kind, layer.name, kind, (glue,), True))
             continue
         main = max((by_name[name] for name in names), key=lambda op: op.macs)  # the first, where none has any
@@ -191,16 +210,21 @@ def fallen_back(layers: Sequence[Layer], operators: Sequence[Operator]) -> tuple
 
 
 def _covers(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[list[str]]:
-    """The operators of each layer, in graph order; none where it only moves or converts tensors."""
+    """The operators of each layer, in graph order; none where it only moves or converts tensors, or helps another
+    layer with its operator."""
     order = {op.name: i for i, op in enumerate(operators)}
     maker = {value: op.name for op in operators for value in op.values}
-    owner: dict[str, int] = {}
+    named = {**{NAMELESS + value: name for value, name in maker.items()}, **{name: name for name in order}}
+    claims: dict[str, list[tuple[int, int]]] = {}
+    macs = {op.name: op.macs for op in operators}
     for index, layer in enumerate(layers):
-        for name in () if _is_copy(layer) else (*layer.nodes, *_parts(layer.name)):
-            if name in order:
-                owner.setdefault(name, index)
+        for node in () if _is_copy(layer) else (*layer.nodes, *_parts(layer.name)):
+            if node in named:
+                name = named[node]
+                claims.setdefault(name, []).append((_distance(layer, macs[name]), index))
+    owner = {op.name: min(claims[op.name])[1] for op in operators if op.name in claims}
     for index, layer in enumerate(layers):
-        ends = None if _is_copy(layer) else _ends(layer.name, order)
+        ends = None if _is_copy(layer) else _ends(layer.name, order, named)
         if ends:
             for name, place in order.items():
                 if ends[0] <= place <= ends[1]:
@@ -217,21 +241,27 @@ def _covers(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[list
     return covers
 
 
+def _distance(layer: Layer, macs: int) -> int:
+    """How far a layer that names an operator is from doing its work: a node may be several layers, such as a product
+    and what prepares for it."""
+    return 2 if layer.layer_type in MOVES else 0 if macs and layer.multiplies else 1
+
+
 def _is_copy(layer: Layer) -> bool:
     return COPY.match(layer.name) is not None or layer.name.endswith(" copy")
 
 
 def _parts(name: str) -> list[str]:
     """The nodes that a layer's name is made of, among other words."""
-    return [CLONE.sub("", part.strip()) for part in BETWEEN.split(name)]
+    return [COPIED.sub("", part.strip()) for part in BETWEEN.split(name)]
 
 
-def _ends(name: str, order: Mapping[str, int]) -> tuple[int, int] | None:
+def _ends(name: str, order: Mapping[str, int], named: Mapping[str, str]) -> tuple[int, int] | None:
     """The places of the first and the last operator of a block."""
     found = BLOCK.search(name)
     if not found:
         return None
-    places = [order[part] for text in found.groups() for part in _parts(text) if part in order]
+    places = [order[named[part]] for text in found.groups("") for part in _parts(text) if part in named]
     return (min(places), max(places)) if places else None
 
 
@@ -249,15 +279,25 @@ def _adopt(operators: Sequence[Operator], owner: dict[str, int]) -> None:
 def _moved(
     layer: Layer, layers: Sequence[Layer], covers: Sequence[Sequence[str]], operators: Sequence[Operator]
 ) -> str:
-    """The operator whose tensor a layer copies or converts; ``input`` for the network's own."""
+    """The operator whose tensor a layer copies or converts, or that it helps with; ``input`` for the network's own."""
     maker = {value: op.name for op in operators for value in op.values}
-    named = [part.removeprefix(prefix) for part in _parts(layer.name) for prefix in PUT_IN]
-    for value in (*named, *layer.reads, *layer.makes):
+    put_in = [part.removeprefix(prefix) for part in _parts(layer.name) for prefix in PUT_IN]
+    for value in (*put_in, *layer.reads, *layer.makes):
         if value in maker:
             return maker[value]
     found = COPY.match(layer.name)
-    for other, names in zip(layers, covers, strict=True) if found else ():
-        if found and other.name == found[1] and names:
-            first = next(op for op in operators if op.name == names[0])
-            return next(iter(first.producers), "input")
-    return "input"
+    about = found[2] if found else layer.name
+    block = BLOCK.search(about)
+    parts = [part for text in (block.groups("") if block else (about,)) for part in _parts(text)]
+    by_name = {NAMELESS + value: name for value, name in maker.items()} | {
+        op.name: op.name for op in operators
+    }
+    nodes = (BESIDE.sub("", part) for part in (*layer.nodes, *parts))
+    names = [by_name[node] for node in nodes if node in by_name]
+    if not names:
+        names = next(
+            (list(own) for other, own in zip(layers, covers, strict=True) if other.name == about), []
+        )
+    if not names or not found or found[1] == "Output":
+        return names[-1 if found else 0] if names else "input"
+    return next((name for op in operators if op.name == names[0] for name in op.producers), "input")

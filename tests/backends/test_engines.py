@@ -96,6 +96,29 @@ def quantised(tmp_path):
     return model_file(path, batch=1)
 
 
+def test_a_file_has_leave_for_the_formats_that_it_is_in(quantised, tmp_path):
+    """Without it TensorRT 10 does not build a network of Q/DQ nodes (onnxruntime issue 13381)."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT16, [1, 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "half", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "half.onnx")
+    given = {
+        "quantised": (quantised, {"trt_int8_enable": "True"}),
+        "half": (model_file(tmp_path / "half.onnx", batch=1), {"trt_fp16_enable": "True"}),
+        "built": (net_spec(conv=1, depth=4, fc=1, neurons=8), {}),
+    }
+    tensorrt, rtx = map(open_backend, NAMES)
+    try:
+        for net, wanted in (*given.values(), *given.values()):
+            one = case(tensorrt, net=net, batch=1)
+            assert tensorrt._request(one, tensorrt._model(one))["options"] == wanted
+            other = case(rtx, net=net, batch=1)
+            assert rtx._request(other, rtx._model(other))["options"] == {}
+    finally:
+        tensorrt.close()
+        rtx.close()
+
+
 def test_int8_is_for_networks_that_are_quantised(backend, quantised):
     with pytest.raises(BackendError, match="has no QuantizeLinear nodes") as caught:
         backend.measure(case(backend, precision="int8", net=block(of="elementwise")), 1, QUICK, None)

@@ -157,7 +157,8 @@ class Trt(types.ModuleType):
         numbers = tuple(int(part) for part in release.split(".")[:2])
         self.__version__, self.memory, self.dlas = release, memory, dlas
         self.builds: list[dict[str, Any]] = []
-        self.fails, self.reads = "", True
+        self.fails, self.reads, self.on_host, self.reports, self.device = "", True, "", True, b"here"
+        self.loggers: list[Any] = []
         self.shapes, self.layers = {"input": (2, 4), "output": (2, 4)}, ["conv1", "softmax"]
         flags = ["TF32", "GPU_FALLBACK"] + (["FP16", "INT8"] if numbers < (11, 0) else [])
         self.BuilderFlag = enum.IntEnum("BuilderFlag", flags)
@@ -166,6 +167,7 @@ class Trt(types.ModuleType):
         )
         self.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", network, start=0)
         self.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "LAYER_NAMES_ONLY NONE DETAILED")
+        self.TensorLocation = enum.Enum("TensorLocation", "DEVICE HOST")
         self.TensorIOMode = enum.Enum("TensorIOMode", "NONE INPUT OUTPUT")
         self.DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32 BF16")
         self.DeviceType = enum.Enum("DeviceType", "GPU DLA")
@@ -185,7 +187,8 @@ class Trt(types.ModuleType):
 
             def __init__(self, logger: ILogger) -> None:
                 assert isinstance(logger, ILogger)
-                self.logger = logger
+                trt.loggers.append(logger)
+                self.logger = trt.loggers[0]  # TensorRT has one, however many it is given
 
             def create_network(self, flags: int = 0) -> dict[str, Any]:
                 return {"flags": flags}
@@ -200,7 +203,7 @@ class Trt(types.ModuleType):
                     self.logger.log(1, trt.fails)
                     return None
                 self.logger.log(3, "talk")
-                config.cache.content += b"times"
+                config.cache.content = (config.cache.content or trt.device) + b" times"
                 return memoryview(b"engine of " + network["model"])
 
         class Config:
@@ -213,10 +216,12 @@ class Trt(types.ModuleType):
             def clear_flag(self, flag: Any) -> None:
                 self.flags.discard(trt.BuilderFlag(flag).name)
 
-            def create_timing_cache(self, serialized_timing_cache: bytes) -> Cache:
-                return Cache(serialized_timing_cache)
+            def create_timing_cache(self, serialized_timing_cache: bytes) -> Cache | None:
+                return None if serialized_timing_cache == b"broken" else Cache(serialized_timing_cache)
 
             def set_timing_cache(self, cache: Cache, ignore_mismatch: bool) -> bool:
+                if cache.content and not cache.content.startswith(trt.device):
+                    return False
                 self.cache, self.known = cache, cache.content
                 return True
 
@@ -263,6 +268,9 @@ class Trt(types.ModuleType):
             def get_tensor_shape(self, name: str) -> tuple[int, ...]:
                 return trt.shapes[name]
 
+            def get_tensor_location(self, name: str) -> Any:
+                return trt.TensorLocation.HOST if name == trt.on_host else trt.TensorLocation.DEVICE
+
             def get_tensor_dtype(self, name: str) -> Any:
                 return trt.DataType.FLOAT
 
@@ -295,6 +303,8 @@ class Trt(types.ModuleType):
                 return True
 
             def report_to_profiler(self) -> bool:
+                if not trt.reports:
+                    return False
                 for order, name in enumerate(trt.layers):
                     self.profiler.report_layer_time(name, 0.5 / (order + 1))
                 return True
@@ -388,7 +398,58 @@ def test_times_of_tactics_are_kept_but_for_builds_apart(opened) -> None:
     trt, _, load = opened("10.3.0")
     for options in ({}, {"precision": "fp16"}, {"build": "2"}, {"build": "3"}, {"precision": "tf32"}):
         load(**options)
-    assert [build["known"] for build in trt.builds] == [b"", b"times", b"", b"", b"timestimes"]
+    assert [build["known"] for build in trt.builds] == [b"", b"here times", b"", b"", b"here times times"]
+
+
+@pytest.mark.parametrize("left", [b"elsewhere times", b"broken"])
+def test_times_of_another_gpu_or_release_are_begun_anew(opened, tmp_path: Path, left: bytes) -> None:
+    trt, _, load = opened("10.3.0")
+    place = tmp_path / (driver.TIMING_CACHE % "gpu")
+    place.write_bytes(left)
+    load()
+    assert [build["known"] for build in trt.builds] == [b""]
+    assert place.read_bytes() == b"here times"
+
+
+def test_one_logger_hears_of_every_build(opened) -> None:
+    trt, _, load = opened("10.3.0")
+    session = load()
+    trt.fails = "[E] no kernel for conv1"
+    with pytest.raises(driver.Refused, match="no kernel for conv1"):
+        load(precision="tf32")
+    assert len(set(map(id, trt.loggers))) == 1
+    session.close()
+    trt.fails = ""
+    load(precision="fp16")
+    assert not driver.listener().told  # what went wrong before is not told of the next
+    for _ in range(driver.TOLD + 9):
+        driver.listener().log(2, "as every run says")
+    assert len(driver.listener().told) == driver.TOLD
+
+
+def test_what_has_no_place_on_the_gpu_before_a_run_is_refused(opened) -> None:
+    trt, _, load = opened("10.3.0")
+    trt.on_host = "input"
+    with pytest.raises(driver.Refused, match="input is a shape") as caught:
+        load()
+    assert "ort-cuda" in caught.value.hint
+    trt.on_host, trt.shapes["output"] = "", (-1, 4)
+    with pytest.raises(driver.Refused, match="the size of output is known only after a run"):
+        load()
+
+
+def test_runs_whose_layers_are_not_told_do_not_count(opened) -> None:
+    trt, _, load = opened("10.3.0")
+    session = load("times")
+    session.bind({"input": X})
+    for trt.reports in (True, False, True):
+        session.run()
+    assert session.profile(1) == (
+        [{"name": "conv1", "us": [500.0]}, {"name": "softmax", "us": [250.0]}],
+        [750.0, 750.0],
+    )
+    with pytest.raises(driver.Refused, match="does not tell how long its layers take"):
+        session.profile(2)
 
 
 def test_old_engines_make_room(opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

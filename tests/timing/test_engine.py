@@ -11,10 +11,12 @@ import json
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 
 from edgeprof.errors import WorkerError
 from edgeprof.nets.blocks import block
 from edgeprof.nets.network import net_operators
+from edgeprof.nets.operators import operators
 from edgeprof.nets.spec import net_spec
 from edgeprof.timing.engine import Layer, fallen_back, match_times, parse_layers, precisions_ran, trace_layers
 
@@ -328,16 +330,117 @@ def test_an_engine_without_detail_has_names_alone() -> None:
     kernels = trace_layers(layers, OPERATORS)
     assert [k.kind for k in kernels] == ["Conv", "Conv", "Copy"]
     assert kernels[1].operators[0] == "conv2"
-    assert kernels[2].operators == ("conv1_relu",)
+    assert kernels[2].operators == ("conv2_relu",)
+
+
+def only_names(*names: str) -> tuple[Layer, ...]:
+    return parse_layers(document(*names))
+
+
+def test_products_that_run_side_by_side_are_one_layer() -> None:
+    """As TensorRT 10 calls queries, keys and values that it makes in one product."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "a"], ["p"], name="q/MatMul"),
+            helper.make_node("MatMul", ["x", "b"], ["q"], name="k/MatMul"),
+            helper.make_node("Add", ["q", "c"], ["r"], name="k/Add"),
+            helper.make_node("MatMul", ["p", "r"], ["y"], name="out"),
+        ],
+        "side",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [8, 8])],
+        [helper.make_tensor(name, TensorProto.FLOAT, [8, 8], [0.0] * 64) for name in "abc"],
+    )
+    side = operators(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    layers = only_names(
+        "reshape_before_q/MatMul",
+        "k/MatMul + k/Add || q/MatMul",
+        "reshape_after_k/MatMul_copy_input",
+        "Reformatting CopyNode for Input Tensor 0 to out",
+        "out",
+    )
+    kernels = trace_layers(layers, side)
+    assert [(k.operators, k.glue) for k in kernels if not k.glue] == [
+        (("q/MatMul", "k/MatMul", "k/Add"), False),
+        (("out",), False),
+    ]
+    assert kernels[3].operators == ("q/MatMul",)
+
+
+def test_what_prepares_for_a_product_does_not_have_it() -> None:
+    """A node of the graph may be several layers, which all name it."""
+    layers = parse_layers(
+        document(
+            ten("__myl_Move_myl0_0", "kgen", ("conv1",), "__myl_Move_0x1", reads="input", makes="__mye1"),
+            ten("signal_0", "signal", ("conv1",), makes="__mye2"),
+            ten("conv1_myl0_1", "conv", ("conv1", "conv1_relu"), HMMA, reads="__mye1", makes="__mye3"),
+            ten("conv1_myl0_2", "kgen", ("conv1_relu",), "__myl_Relu_0x2", reads="__mye3", makes="__mye4"),
+            ten("rest", "Myelin", tuple(op.name for op in OPERATORS[2:]), reads="__mye4", makes="output"),
+        )
+    )
+    kernels = trace_layers(layers, OPERATORS, "fp16")
+    assert [(k.kind, k.operators, k.glue) for k in kernels[:4]] == [
+        ("myelin", ("conv1",), True),
+        ("signal", ("conv1",), True),
+        ("Conv.implicit-gemm.fp16.128x64x32", ("conv1", "conv1_relu"), False),
+        ("myelin", ("conv1_relu",), True),
+    ]
+    assert precisions_ran(layers, OPERATORS, {layer.name: 1.0 for layer in layers}) == {"fp16": 1.0}
+
+
+def test_copies_around_a_block_that_is_told_in_parts() -> None:
+    """TensorRT 10 names the block in the copies, and in place of the block its parts."""
+    block_of = "{ForeignNode[conv2...pool2]}"
+    layers = parse_layers(
+        document(
+            ten("conv1", "CaskConvolution", ("conv1", "conv1_relu"), HMMA, makes="a"),
+            layer(f"Reformatting CopyNode for Input Tensor 0 to {block_of}", "Reformat", "a", "b"),
+            ten("conv2_myl3_0", "conv", ("conv2", "conv2_relu"), HMMA, reads="b", makes="c"),
+            ten("__myl_Max_myl3_1", "kgen", ("pool2",), "__myl_Max_0x1", reads="c", makes="d"),
+            layer(f"Reformatting CopyNode for Output Tensor 0 to {block_of}", "Reformat", "d", "e"),
+            layer("Reformatting CopyNode for Input Tensor 1 to {ForeignNode[softmax]}", "Reformat", "f", "g"),
+            ten("rest", "Myelin", tuple(op.name for op in OPERATORS[5:]), reads="e", makes="output"),
+        )
+    )
+    kernels = trace_layers(layers, OPERATORS, "fp16")
+    assert [k.operators for k in kernels if k.glue] == [("conv1_relu",), ("pool2",), ("classifier",)]
+    assert kernels[3].kind == "MaxPool.myelin"
+
+
+def test_a_block_of_one_node() -> None:
+    layers = only_names("conv1 + conv1_relu", "{ForeignNode[conv2]}", "softmax")
+    kernels = trace_layers(layers, OPERATORS)
+    assert (kernels[1].kind, kernels[1].operators[0]) == ("Conv.myelin", "conv2")
+
+
+def test_nodes_that_have_no_name_in_their_file() -> None:
+    """NVIDIA's parser calls them after the first value that they make."""
+    nodes = [helper.make_node("Relu", ["x"], ["first"]), helper.make_node("Sigmoid", ["first"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "nameless", ends[:1], ends[1:])
+    nameless = operators(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    layers = only_names("PWN(PWN(node_of_first), PWN(node_of_y))")
+    assert trace_layers(layers, nameless)[0].operators == tuple(op.name for op in nameless)
+    layers = parse_layers(
+        document(ten("__myl_Relu_myl0_0", "kgen", ("node_of_first",), reads="x", makes="m"))
+    )
+    assert trace_layers(layers, nameless)[0].operators[0] == nameless[0].name
+
+
+def test_formats_of_constants_come_last() -> None:
+    """Newer releases list weights as constants beside what a layer reads."""
+    told = eleven("fc1", "gemm", ("fc1",), "", "Half")
+    told["Constants"] = [{"Name": "w", "Dimensions": [8, 8], "Datatype": "Float"}]
+    assert parse_layers(json.dumps({"Layers": [told]}))[0].precision == "fp16"
+    told["Inputs"] = []
+    assert parse_layers(json.dumps({"Layers": [told]}))[0].precision == "fp32"
 
 
 def test_a_layer_without_names_is_known_by_what_it_makes() -> None:
-    operators = net_operators(block(of="linear", depth=(8, 8)), 1)
-    made = [op.values[0] for op in operators]
+    linear = net_operators(block(of="linear", depth=(8, 8)), 1)
+    made = [op.values[0] for op in linear]
     text = document(*(layer(f"__myl_{i}_myl0_{i}", "kgen", makes=value) for i, value in enumerate(made)))
-    assert [k.operators for k in trace_layers(parse_layers(text), operators)] == [
-        (op.name,) for op in operators
-    ]
+    assert [k.operators for k in trace_layers(parse_layers(text), linear)] == [(op.name,) for op in linear]
 
 
 @pytest.mark.parametrize(
