@@ -31,10 +31,11 @@ test: .venv/with-dev ## run the whole test suite
 test-gpu: .venv-gpu/made ## run the tests that need an NVIDIA GPU, with onnxruntime-gpu and TensorRT
 	.venv-gpu/bin/python -m pytest -rs -m "gpu or tensorrt" tests/backends $(ARGS)
 
-lint: .venv/with-dev ## ruff check, ruff format --check, mypy
+lint: .venv/with-dev ## ruff check, ruff format --check, mypy, lint-imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 build: .venv/with-dev ## build sdist and wheel into dist/, and check the wheel in a bare environment
 	$(BIN)/python tools/check_wheel.py
