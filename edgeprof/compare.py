@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from edgeprof.errors import CompareError
 from edgeprof.export import joined, knobs
+from edgeprof.fit.intervals import FAR_OUTSIDE
 from edgeprof.fit.law import Law
 from edgeprof.side import Side, Timed, predicted, read_side
 from edgeprof.sweeps.case import Case
@@ -219,6 +220,7 @@ def pair_row(found: Comparison, pair: Pair) -> dict[str, Any]:
         "b_status": pair.b.status,
         "same": pair.same,
         "outside": [*pair.a.outside, *pair.b.outside],
+        "interval_unknown": pair.a.interval_unknown or pair.b.interval_unknown,
         "kernels": [_part_row(found, pair, part) for part in pair.parts],
     }
 
@@ -450,6 +452,9 @@ def _notes(a: Side, b: Side, pairs: Sequence[Pair]) -> tuple[str, ...]:
     count = sum(bool(p.a.outside or p.b.outside) for p in pairs)
     if count:
         found.append(f"{count} of {len(pairs)} cases are outside what the law has seen")
+    count = sum(FAR_OUTSIDE in (p.a.interval_unknown, p.b.interval_unknown) for p in pairs)
+    if count:
+        found.append(f"{count} of {len(pairs)} cases are {FAR_OUTSIDE}: no interval is known")
     for name, of in (("A", [p.a for p in pairs]), ("B", [p.b for p in pairs])):
         rounds = [len(t.latency.rounds_ms) for t in of if t.latency and t.latency.rounds_ms]
         if count := rounds.count(1):

@@ -30,7 +30,8 @@ SQLITE = b"SQLite format 3"
 @dataclass(frozen=True)
 class Timed:
     """What a side says of one case: its time, each kind of kernel's, and what these leave of it (ms per run). Of a
-    failed case only why. ``outside`` tells what of a predicted network is out of the law's domain."""
+    failed case only why. ``outside`` tells what of a predicted network is out of the law's domain, ``interval_unknown``
+    why no interval of it is known."""
 
     case: Case
     status: Status
@@ -39,6 +40,7 @@ class Timed:
     kinds: Mapping[str, Reading] = field(default_factory=dict)
     rest_ms: float | None = None
     outside: tuple[str, ...] = ()
+    interval_unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,4 +196,5 @@ def _predicted(case: Case, found: Prediction | EdgeprofError) -> Timed:
         kinds={kind: Reading(ms) for kind, ms in kinds.items()},
         rest_ms=found.overhead_ms,
         outside=tuple(dict.fromkeys(str(item["what"]) for item in found.outside)),
+        interval_unknown=found.interval_unknown,
     )

@@ -12,6 +12,7 @@ import pytest
 from edgeprof.backends.base import Stop
 from edgeprof.compare import compare_sides, flat_rows, kind_row, pair_row, verdict
 from edgeprof.errors import CompareError, FitError, StoreError
+from edgeprof.fit.intervals import FAR_OUTSIDE
 from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.side import measured_side, read_side
@@ -286,7 +287,7 @@ def test_a_law_predicts_the_other_side(made):
 def test_a_law_with_errors_gives_intervals(made, tmp_path):
     law = read_law("gtx960-theano")
     errors = tuple((10.0, 0.001 * i) for i in range(1, 41))
-    write_law(law.model_copy(update={"conformal": errors}), tmp_path / "law.json")
+    write_law(law.model_copy(update={"conformal": errors, "domain": {}}), tmp_path / "law.json")
     a = made(nets=4)
     found = compare_sides(a, "law.json", 0.9)
     pair = found.pairs[0]
@@ -294,12 +295,19 @@ def test_a_law_with_errors_gives_intervals(made, tmp_path):
     assert math.log(high / low) / 2 > pair.b.latency.half_width > 0.03
     assert all(kind.ratio is None or kind.ratio.interval(0.9) is None for kind in found.kinds)
     even = tuple((ms, (-1) ** i * error) for i, (ms, error) in enumerate(errors))
-    write_law(law.model_copy(update={"conformal": even}), tmp_path / "even.json")
+    write_law(law.model_copy(update={"conformal": even, "domain": {}}), tmp_path / "even.json")
     bias = [np.mean([error for _, error in of]) ** 2 for of in (errors, even)]
     more = found.speedup.variance - compare_sides(a, "even.json", 0.9).speedup.variance
     assert more == pytest.approx(bias[0] - bias[1])
     narrow = compare_sides(a, "law.json", 0.5).pairs[0].b.latency.half_width
     assert narrow < pair.b.latency.half_width
+    beyond = {"conformal": errors, "domain": {"batch": (10**6, 10**7)}}
+    write_law(law.model_copy(update=beyond), tmp_path / "far.json")
+    far = compare_sides(a, "far.json", 0.9)
+    rows = [pair_row(far, one) for one in far.pairs]
+    assert {(row["interval"], row["interval_unknown"]) for row in rows} == {(None, FAR_OUTSIDE)}
+    assert {far.verdict(one.ratio) for one in far.pairs} == {"unclear"}
+    assert any(note.endswith(f"{FAR_OUTSIDE}: no interval is known") for note in far.notes)
 
 
 def test_a_law_is_of_its_own_threads_and_launch_mode(database, tmp_path):

@@ -129,7 +129,8 @@ def show_verdicts(verdicts: Sequence[Verdict], lead: str = "", out: Callable[[st
     for v in verdicts:
         q = v.quantity
         ends = ["?" if end is None else f"{end:.4g}" for end in (q.low, q.high)]
-        interval = f" [{', '.join(ends)}]" if q.low is None or q.low != q.high else ""
+        untold = q.why and q.low is None and q.high is None
+        interval = "" if untold or (q.low is not None and q.low == q.high) else f" [{', '.join(ends)}]"
         value = "unknown" if q.value is None else f"{q.value:.4g}{interval}"
         why = f" ({q.why})" if q.why else ""
         out(f"{v.outcome:<12}  {lead}{v.requirement.text()}: {value}{why}")

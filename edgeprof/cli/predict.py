@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say, show_verdicts, verdict_rows, warn
+from edgeprof.cli.output import WIDTH, counted, print_json, say, show_verdicts, verdict_rows, warn
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -134,11 +134,9 @@ def predict(
     if found_law.clocks and power_mode is None and not any(asked.values()):
         say(f"clocks assumed: {told(found_law.clocks)}, the highest setting seen: {flags(found_law.clocks)}")
     warn(found_law.warnings)
-    unpriced = "operators without a price" if found.gap_share is None else "no errors in the law"
-    why = "" if found.interval_ms else unpriced
     memory = memory_of(found_law, net, found.batch, o.percent(level))
-    low, high = memory.interval_mib or (memory.mib, None)
-    quantities = speeds(found.latency_ms, found.interval_ms, found.batch, why)
+    low, high = memory.interval_mib or (None if memory.fitted else memory.mib, None)
+    quantities = speeds(found.latency_ms, found.interval_ms, found.batch, found.interval_unknown)
     quantities["memory_mib"] = Quantity(memory.mib, low, high, memory.why)
     verdicts = judge(wanted, quantities)
     if json_:
@@ -179,6 +177,7 @@ def _document(found: Prediction, law: str) -> dict[str, Any]:
         "tiles_per_ms": found.tiles_per_ms,
         "latency_ms": found.latency_ms,
         "interval_ms": found.interval_ms,
+        "interval_unknown": found.interval_unknown,
         "level": found.level if found.interval_ms else None,
         "kernels": [{"kind": k.kind, "name": k.name, "ms": k.ms} for k in found.kernels],
         "overhead_ms": found.overhead_ms,
@@ -192,6 +191,7 @@ def _memory(memory: Memory) -> dict[str, Any]:
     return {
         "memory_mib": memory.mib,
         "memory_interval_mib": memory.interval_mib,
+        "memory_interval_unknown": memory.why,
         "memory_build_mib": memory.build_mib,
         "memory_fitted": memory.fitted,
         "memory_of": memory.of,
@@ -201,6 +201,7 @@ def _memory(memory: Memory) -> dict[str, Any]:
 
 
 def _rows(law: Law, table: Path, batch: int | None, level: float, json_: bool) -> int:
+    from edgeprof.fit.intervals import FAR_OUTSIDE
     from edgeprof.fit.record_law import predict_records
     from edgeprof.fit.records import read_records
 
@@ -213,12 +214,15 @@ def _rows(law: Law, table: Path, batch: int | None, level: float, json_: bool) -
             {
                 "latency_ms": [p.latency_ms for p in found],
                 "interval_ms": [p.interval_ms for p in found],
+                "interval_unknown": [p.interval_unknown for p in found],
                 "level": level if law.conformal else None,
                 "in_domain": [not p.outside for p in found],
                 "law": law.name,
             }
         )
         return 0
+    if far := sum(p.interval_unknown == FAR_OUTSIDE for p in found):
+        say(f"warning: {counted(far, 'row')} far outside what the law has seen: no interval is known")
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*rows[0].values, "latency_ms", "low_ms", "high_ms", "in_domain"])
     for row, p in zip(rows, found, strict=True):
@@ -252,12 +256,10 @@ def _show_gaps(found: Prediction) -> None:
 
 def _show_memory(memory: Memory) -> None:
     if memory.fitted:
-        low_high = memory.interval_mib
-        interval = (
-            f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * memory.level:.0f} %" if low_high else ""
-        )
+        interval = _interval(memory.interval_mib, memory.level)
         told = f"  memory      {memory.mib:.4g} MiB at its peak{interval}, {memory.build_mib:.4g} to build"
         print(textwrap.fill(told, WIDTH, subsequent_indent=" " * 14))
+        _show_unknown(memory.why)
     else:
         print(f"  memory      {memory.mib:.4g} MiB at least: weights, and the most values alive at once")
     if memory.fits is not None:
@@ -272,9 +274,8 @@ def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
 
     title = f"{found.net.label()} · batch {found.batch} · law {law}{f' · {clocks}' if clocks else ''}"
     print(textwrap.fill(title, WIDTH, subsequent_indent="  "))
-    low_high = found.interval_ms
-    interval = f"  [{low_high[0]:.4g}, {low_high[1]:.4g}] at {100 * found.level:.0f} %" if low_high else ""
-    print(f"  latency     {found.latency_ms:.5g} ms per run{interval}")
+    print(f"  latency     {found.latency_ms:.5g} ms per run{_interval(found.interval_ms, found.level)}")
+    _show_unknown(found.interval_unknown)
     if isinstance(found.net, NetSpec):
         print(f"  speed       {found.tiles_per_ms:.6g} tiles/ms, {found.ms_per_tile:.4g} ms per tile")
     else:
@@ -294,6 +295,15 @@ def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
         say(_strange(what, items))
     if len(outside) > OUTSIDE:
         say(f"warning: and {len(outside) - OUTSIDE} more sizes are outside it; --json tells all")
+
+
+def _interval(ends: tuple[float, float] | None, level: float) -> str:
+    return f"  [{ends[0]:.4g}, {ends[1]:.4g}] at {100 * level:.0f} %" if ends else ""
+
+
+def _show_unknown(why: str) -> None:
+    if why:
+        print(f"              interval not known: {why}")
 
 
 def _kernel(name: str, kind: str) -> str:

@@ -196,6 +196,7 @@ def _document(found: Answer, goal: Goal, level: float, why: Explanation | None) 
                 "reaching": own.reaching,
                 "reaching_outside": own.reaching_outside,
                 "outside": own.outside,
+                "far_outside": own.far_outside,
                 "unpriced": own.unpriced,
                 "best": _record(own.nets[0]) if own.nets else None,
                 "front_size": own.front_size,
@@ -298,12 +299,17 @@ def _wanted(found: Answer, goal: Goal) -> str:
 
 
 def _notes(own: LawAnswer, goal: Goal) -> list[str]:
+    from edgeprof.fit.intervals import FAR_OUTSIDE, NO_ERRORS
+
     found = []
     chances = [net.probability for net in own.nets]
-    if own.reaching and chances and chances[0] is None and not own.nets[0].interval:
+    if own.reaching and chances and chances[0] is None and own.nets[0].interval_unknown == NO_ERRORS:
         found.append("by point predictions: the law has no errors to judge by")
     if own.reaching_outside:
         found.append(f"{own.reaching_outside:,} of them are outside what the law has seen (?), ranked last")
+    if own.far_outside:
+        judged = "not known, not counted" if goal.timed and goal.probability > 0.5 else "no interval is known"
+        found.append(f"{own.far_outside:,} are {FAR_OUTSIDE}: {judged}")
     if own.unpriced:
         found.append(f"{own.unpriced:,} networks get no finite time from this law")
     if goal.max_memory_mib and not own.memory_fitted:

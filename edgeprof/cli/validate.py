@@ -80,6 +80,8 @@ def validate(
         if scores.covered_pct is None
         else f"{scores.covered_pct:.0f} % at {100 * scores.level:.0f} %"
     )
+    if scores.covered_pct is not None and (none := sum(row.low_ms is None for row in scores.rows)):
+        covered += f", not known of {none}"
     print(f"{counted(scores.nets, 'network')} that law {found_law.name} never saw")
     print(
         f"  MAPE {scores.mape_pct:.2f} %, median {scores.mdape_pct:.2f} %, 95th percentile {scores.p95_ape_pct:.1f} %"

@@ -20,6 +20,9 @@ Strata = tuple[tuple[float, tuple[float, ...]], ...]  # least latency in ms, sor
 
 TAIL = 0.2  # of the scores: the part whose mean excess tells how far beyond the largest a rarer error may lie
 LARGEST = 50.0  # a log error that no latency is off by
+FAR = 5.0  # times as wide as in the domain (16 times beyond one limit): beyond it nothing is known
+NO_ERRORS = "no errors in the law"
+FAR_OUTSIDE = "far outside what the law has seen"
 STRATUM = 25  # scores at least on each side of a boundary
 UNLIKE = 1.5  # ratio of the two sides' scores from which they are kept apart
 
@@ -94,7 +97,7 @@ def probabilities(
     """The probability that the latency is at most ``at_most_ms``: the share of scores (their tail extrapolated, either
     sign as likely) with which the prediction would still meet it.
 
-    :param widening: of the interval, outside the domain.
+    :param widening: of the interval, outside the domain; where it is infinite, the probability is nan.
     """
     margin = np.log(np.asarray(at_most_ms, np.float64) / latency_ms) / widening
     found = np.empty(np.shape(latency_ms))
@@ -106,16 +109,26 @@ def probabilities(
         beyond = 1 - np.exp(-np.maximum(size - scores[-1], 0) / excess(scores)) / (n + 1)
         inside = np.where(size > scores[-1], beyond, below)
         found[side] = 0.5 * (1 + np.sign(margin[side]) * inside)
-    return found
+    return np.where(np.isinf(widening), np.nan, found)
+
+
+def unknown(scores: Sequence[Any], widening: float) -> str:
+    """Why no interval is known from ``scores`` where it would be so much wider; empty where one is."""
+    if not scores:
+        return NO_ERRORS
+    return FAR_OUTSIDE if math.isinf(widening) else ""
+
+
+def bounded(widening: Any) -> Any:
+    """How much wider intervals are (a number or an array), and infinite where that is more than :data:`FAR`: so far
+    outside a domain nobody knows how far off a law is, so there is neither an interval nor a probability."""
+    return np.where(np.asarray(widening) > FAR, np.inf, widening)[()]
 
 
 def widening(outside: Sequence[Mapping[str, Any]]) -> float:
     """How much wider an interval is outside the domain: for each knob, once more for every doubling beyond its limit;
-    twice for a choice that was never seen."""
-    found = 1.0
-    for item in outside:
-        found *= 1 + _doublings(item["value"], item["seen"])
-    return found
+    twice for a choice that was never seen; infinite far outside (:func:`bounded`)."""
+    return float(bounded(math.prod(1 + _doublings(item["value"], item["seen"]) for item in outside)))
 
 
 def _doublings(value: Any, seen: Sequence[Any]) -> float:

@@ -16,7 +16,7 @@ from edgeprof.fit.composition import Composition
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form, Group
 from edgeprof.fit.hybrid import Hybrid
-from edgeprof.fit.intervals import LARGEST, Strata, half_widths, strata
+from edgeprof.fit.intervals import LARGEST, Strata, half_widths, strata, unknown
 from edgeprof.fit.memory import MemoryModel
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.roofline import Roofline, of_board
@@ -198,11 +198,15 @@ class Law(BaseModel):
         return strata(self.conformal, self.parted_ms) if self.conformal else ()
 
     def interval(self, latency_ms: float, level: float, widening: float = 1.0) -> tuple[float, float] | None:
-        """The conformal interval of a latency at ``level``; None where the law has no errors to judge by."""
-        if not self.strata:
+        """The conformal interval of a latency at ``level``; None where none is known (:meth:`unknown`)."""
+        if self.unknown(widening):
             return None
         half = min(float(half_widths(self.strata, np.array(latency_ms), level)) * widening, LARGEST)
         return latency_ms * math.exp(-half), latency_ms * math.exp(half)
+
+    def unknown(self, widening: float = 1.0) -> str:
+        """Why no interval so much wider is known; empty where one is."""
+        return unknown(self.strata, widening)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeprof.fit.clocks import knobs_of
-from edgeprof.fit.intervals import widening
 from edgeprof.fit.law import Law
-from edgeprof.fit.law_clocks import between
 from edgeprof.nets.network import Network
 from edgeprof.nets.spec import NetSpec
 
@@ -63,8 +61,3 @@ def strange(law: Law, values_of: Mapping[str, Sequence[Any]]) -> tuple[Mapping[s
             if not inside:
                 found.append({"what": knob, "value": value, "seen": list(seen)})
     return tuple(found)
-
-
-def clocks_widening(law: Law, clocks: Mapping[str, float]) -> float:
-    """How much wider an interval is at these clocks: beyond the law's domain, and between the settings it has seen."""
-    return widening(strange_clocks(law, clocks)) * between(law, clocks)

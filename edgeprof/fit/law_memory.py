@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgeprof.boards.spec import read_board
@@ -18,7 +19,7 @@ UNFITTED = "the least: no memory model"
 class Memory:
     """What a network takes in MiB: ``mib`` at its peak, ``build_mib`` while it is built. Where it is not ``fitted``, a
     lower bound, and ``why``. ``room_mib`` is what a network could have on the board, and ``fits`` the probability that
-    it does; None where nobody measured that."""
+    it does; None where that is not known. ``why`` tells why there is no interval."""
 
     mib: float
     build_mib: float | None
@@ -44,6 +45,7 @@ def memory_of(law: Law, net: Network, batch: int, level: float = 0.9) -> Memory:
         return Memory(own.weights + own.live, None, None, level, None, room, why=UNFITTED)
     sizes = sizes_of(footprint(net, batch, model.block))
     most, wide = float(model.most_mib(sizes)), float(model.widening(sizes))
+    fits = None if model.room_mib is None else float(model.chances(most, wide, model.room_mib))
     return Memory(
         mib=most,
         build_mib=float(model.build_mib(sizes)),
@@ -52,7 +54,8 @@ def memory_of(law: Law, net: Network, batch: int, level: float = 0.9) -> Memory:
         of=model.of,
         room_mib=room,
         widening=wide,
-        fits=None if model.room_mib is None else float(model.chances(most, wide, model.room_mib)),
+        fits=None if fits is None or math.isnan(fits) else fits,
+        why=model.unknown(wide),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgeprof.fit.examples import Example, machine_of, owners_of
-from edgeprof.fit.intervals import LARGEST, excess, quantile
+from edgeprof.fit.intervals import LARGEST, bounded, excess, quantile, unknown
 from edgeprof.fit.regress import fit_log
 from edgeprof.nets.footprint import Footprint, footprint
 
@@ -88,18 +88,19 @@ class MemoryModel(BaseModel):
 
     def widening(self, sizes: Sizes) -> Any:
         """How much wider an interval is for networks larger or smaller than all seen: by term, once more for every
-        doubling beyond what was seen, to the nearest MiB."""
+        doubling beyond what was seen, to the nearest MiB; infinite far outside
+        (:func:`edgeprof.fit.intervals.bounded`)."""
         found: Any = 1.0
         for name, (low, high) in self.seen.items():
             value = sizes[name]
             beyond = np.maximum(np.log2((value + 1) / (high + 1)), np.log2((low + 1) / (value + 1)))
             found = found * (1 + np.maximum(beyond, 0))
-        return found
+        return bounded(found)
 
     def chances(self, most_mib: Any, widening: Any, limit_mib: float) -> Vector:
         """The probability that networks of such a predicted peak take at most ``limit_mib``: the share of networks held
-        out whose error would still let them, the tail beyond the largest extrapolated. By the prediction itself where
-        there are no errors."""
+        out whose error would still let them, the tail beyond the largest extrapolated; nan far outside. By the
+        prediction itself where there are no errors."""
         if not self.errors:
             return np.asarray(most_mib <= limit_mib, np.float64)
         with np.errstate(divide="ignore"):
@@ -107,11 +108,17 @@ class MemoryModel(BaseModel):
         n = len(self.errors)
         inside = np.searchsorted(self.errors, margin, side="right") / (n + 1)
         beyond = 1 - np.exp(-np.maximum(margin - self.errors[-1], 0) / excess(self.errors)) / (n + 1)
-        return np.asarray(np.where(margin > self.errors[-1], beyond, inside))
+        found = np.where(margin > self.errors[-1], beyond, inside)
+        return np.asarray(np.where(np.isinf(widening), np.nan, found))
+
+    def unknown(self, widening: float) -> str:
+        """Why no interval so much wider is known; empty where one is."""
+        return unknown(self.errors, widening)
 
     def interval(self, most_mib: float, widening: float, level: float) -> tuple[float, float] | None:
-        """The interval of a peak at ``level``: as likely to be above it as below. None without errors to judge by."""
-        if not self.errors:
+        """The interval of a peak at ``level``: as likely to be above it as below. None where none is known
+        (:meth:`unknown`)."""
+        if self.unknown(widening):
             return None
         above = min(quantile(self.errors, (1 + level) / 2) * widening, LARGEST)
         below = min(quantile(tuple(-e for e in reversed(self.errors)), (1 + level) / 2) * widening, LARGEST)

@@ -16,16 +16,18 @@ from edgeprof.fit.composition import overlap_ms
 from edgeprof.fit.datasheet import instead_of
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.gaps import Gap, gaps_of
-from edgeprof.fit.intervals import widening
+from edgeprof.fit.intervals import bounded, widening
 from edgeprof.fit.law import LEVEL, Law, LawGroup
-from edgeprof.fit.law_clocks import scaled
-from edgeprof.fit.law_domain import clocks_widening, outside, strange_clocks
+from edgeprof.fit.law_clocks import between, scaled
+from edgeprof.fit.law_domain import outside, strange_clocks
 from edgeprof.fit.rules import Planned
 from edgeprof.nets.fusion import fused
 from edgeprof.nets.network import Network, net_operators
 from edgeprof.nets.operators import Operator
 from edgeprof.nets.spec import NetSpec
 
+UNPRICED = "operators without a price"
+NO_KERNEL = "no operator that the law was fitted on"
 WAIT = "wait"  # the kind of the time that a device waits for launches
 
 
@@ -42,7 +44,7 @@ class KernelPrice:
 class Prediction:
     """What a law says of one network at one batch; times in ms per run. ``outside`` tells what is out of the domain,
     ``gaps`` the operators that no kernel of the law was fitted on; where they have no price, ``latency_ms`` is without
-    them."""
+    them. ``interval_unknown`` tells why there is no interval."""
 
     net: Network
     batch: int
@@ -53,6 +55,7 @@ class Prediction:
     level: float
     outside: tuple[Mapping[str, Any], ...]
     gaps: tuple[Gap, ...] = ()
+    interval_unknown: str = ""
 
     @property
     def in_domain(self) -> bool:
@@ -138,7 +141,8 @@ def _predicted(
     elif strange:
         wide = widening(strange)
     fast_or_slow = strange_clocks(law, clocks)
-    strange, wide = (*strange, *fast_or_slow), wide * clocks_widening(law, clocks)
+    strange = (*strange, *fast_or_slow)
+    wide = float(bounded(wide * widening(fast_or_slow))) * between(law, clocks)
     parts = [overhead, *(k.ms for k in kernels)]
     unpriced = any(gap.ms is None for gap in gaps.values())
     if not 0 < sum(parts) < math.inf:
@@ -146,7 +150,8 @@ def _predicted(
         raise DomainError(f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks")
     latency = math.fsum(parts)
     known = math.fsum([overhead, *(k.ms for i, k in enumerate(kernels) if i not in gaps)])
-    interval = law.interval(known, level, wide) if known > 0 and not unpriced else None
+    why = UNPRICED if unpriced else NO_KERNEL if known <= 0 else law.unknown(wide)
+    interval = None if why else law.interval(known, level, wide)
     if interval is not None and gaps:
         low, high = (sum(getattr(gap, side) for gap in gaps.values()) for side in ("low_ms", "high_ms"))
         interval = interval[0] + low, interval[1] + high
@@ -160,6 +165,7 @@ def _predicted(
         level=level,
         outside=strange,
         gaps=tuple(gaps.values()),
+        interval_unknown=why,
     )
 
 

@@ -46,12 +46,13 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RecordPrediction:
-    """What a law says of one record; times in ms per run."""
+    """What a law says of one record; times in ms per run. ``interval_unknown`` tells why there is no interval."""
 
     latency_ms: float
     kernels: tuple[KernelPrice, ...]
     interval_ms: tuple[float, float] | None
     outside: tuple[Mapping[str, Any], ...]
+    interval_unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ def predict_records(
                 f"line {row.line}: law '{law.name}' gives no time", "fit it on a table of such rows"
             )
         odd = strange(law, {k: (v,) for k, v in row.values.items()}) if law.table else ()
-        interval = law.interval(latency, level, widening(odd))
-        found.append(RecordPrediction(latency, tuple(kernels), interval, odd))
+        wide = widening(odd)
+        interval = law.interval(latency, level, wide)
+        found.append(RecordPrediction(latency, tuple(kernels), interval, odd, law.unknown(wide)))
     return found
 
 

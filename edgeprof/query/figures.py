@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprof.fit.intervals import half_widths, probabilities, widening
+from edgeprof.fit.intervals import bounded, half_widths, probabilities, widening
 from edgeprof.fit.law import Law
-from edgeprof.fit.law_domain import clocks_widening, strange
+from edgeprof.fit.law_clocks import between
+from edgeprof.fit.law_domain import strange, strange_clocks
 from edgeprof.fit.memory import Term
 from edgeprof.nets.columns import Bodies, head_largest, head_live, head_macs, head_parameters, head_results
 from edgeprof.query.goal import Goal
@@ -48,19 +49,30 @@ class Question:
         return found
 
     def wide_bodies(self, slab: Slab) -> Vector:
-        """How much wider these bodies, and the law's clocks, make an interval."""
+        """How much wider these bodies make an interval."""
         total = np.ones(len(slab.bodies))
         for knob, picks in slab.picks.items():
             own = self.wide[knob][picks]
             per_layer = knob in ("depth", "kernel", "stride", "padding")
             total *= np.where(slab.bodies.knobs["conv"] > 0, own, 1.0) if per_layer else own
-        return total * clocks_widening(self.law, self.law.clocks)
+        return total
 
     def wide_heads(self, heads: Heads) -> Vector:
         """How much wider these heads make it once more."""
         factors = {knob: self.wide[knob][heads.picks[knob]] for knob in HEAD}
         factors["neurons"] = np.where(heads.fc > 0, factors["neurons"], 1.0)
         return np.asarray(factors["fc"] * factors["neurons"] * factors["classes"])
+
+    def widening(self, bodies: Vector, heads: Vector) -> Vector:
+        """How much wider both, and the law's clocks, make an interval; infinite far outside the domain."""
+        beyond, settings = self._of_clocks
+        return np.asarray(bounded(bodies * heads * beyond) * settings)
+
+    @cached_property
+    def _of_clocks(self) -> tuple[float, float]:
+        """How much wider the law's clocks make every interval: beyond the domain, and between settings."""
+        clocks = self.law.clocks
+        return widening(strange_clocks(self.law, clocks)), between(self.law, clocks)
 
 
 @dataclass(frozen=True)
@@ -174,5 +186,6 @@ class Figures:
             return np.asarray(self.chance >= goal.probability)
         limit, level = self.limit_ms, 2 * goal.probability - 1
         if law.strata and level > 0:
-            limit = limit * np.exp(-half_widths(law.strata, self.latency_ms, level) * self.widening)
+            with np.errstate(invalid="ignore"):  # nothing off by nothing, far outside
+                limit = limit * np.exp(-half_widths(law.strata, self.latency_ms, level) * self.widening)
         return np.asarray(self.fits & (self.latency_ms <= limit))

@@ -17,7 +17,7 @@ import numpy as np
 from edgeprof.errors import DomainError, SpecError
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.law_domain import outside, strange
-from edgeprof.fit.law_memory import room_of
+from edgeprof.fit.law_memory import UNFITTED, room_of
 from edgeprof.fit.prediction import predict
 from edgeprof.nets.columns import Ints, head_parameters
 from edgeprof.nets.graph import MAX_BYTES
@@ -130,7 +130,7 @@ def _stream(asked: Question) -> _Streamed:
     law, goal = asked.law, asked.goal
     best, near = ([Best(asked.top), Best(asked.top)] for _ in range(2))  # in the domain, outside
     front = [Front(), Front()]
-    counts = dict.fromkeys(("considered", "skipped", "unpriced", "outside", "inside"), 0)
+    counts = dict.fromkeys(("considered", "skipped", "unpriced", "outside", "far_outside"), 0)
     reaching = [0, 0]
     for figures, places in _chunks(asked, counts):
         good = (figures.latency_ms > 0) & (figures.latency_ms < math.inf)
@@ -144,6 +144,8 @@ def _stream(asked: Question) -> _Streamed:
             counts["unpriced"] += int(good.size - np.count_nonzero(good))
         inside = np.broadcast_to(figures.widening == 1.0, good.shape)
         counts["outside"] += int(np.count_nonzero(good & ~inside))
+        if law.strata and not inside.all():
+            counts["far_outside"] += int(np.count_nonzero(good & np.isinf(figures.widening)))
         if goal.max_parameters is not None:
             good &= figures.parameters <= goal.max_parameters
         if goal.max_memory_mib is not None:
@@ -174,6 +176,7 @@ def _stream(asked: Question) -> _Streamed:
         reaching=sum(reaching),
         reaching_outside=reaching[1],
         outside=counts["outside"],
+        far_outside=counts["far_outside"],
         unpriced=counts["unpriced"],
         nets=_found(asked, places, latency, on_front),
         front=_found(asked, edge.places[shown], edge.rows[2][shown], on_front),
@@ -209,7 +212,8 @@ def _chunks(asked: Question, counts: dict[str, int]) -> Iterator[tuple[Figures, 
                 part = slice(i, i + step)
                 with np.errstate(all="ignore"):
                     latency = latency_of(part)
-                figures = Figures(asked, slab.bodies, part, heads, latency, around[part][PER_BODY] * beyond)
+                wide = asked.widening(around[part][PER_BODY], beyond)
+                figures = Figures(asked, slab.bodies, part, heads, latency, wide)
                 counts["considered"] += latency.size
                 yield figures, slab.places[part][PER_BODY] * nets.head_count + heads.places
 
@@ -218,17 +222,18 @@ def _found(asked: Question, places: Ints, latency_ms: Vector, on_front: frozense
     """Records of the networks at these places."""
     if not len(places):
         return ()
-    law, goal = asked.law, asked.goal
+    law, goal, model = asked.law, asked.goal, asked.law.memory
     slab, heads = asked.space.at(places)
-    widening = asked.wide_bodies(slab) * asked.wide_heads(heads)
+    widening = asked.widening(asked.wide_bodies(slab), asked.wide_heads(heads))
     figures = Figures(asked, slab.bodies, slice(None), heads, latency_ms, widening)
     known = figures.chance
-    chance: list[float] | list[None] = [None] * len(places) if known is None else known.tolist()
+    chance = [None] * len(places) if known is None else [None if p != p else p for p in known.tolist()]
     around = np.broadcast_to(figures.memory_widening, len(places))
     found = []
     for i, place in enumerate(places.tolist()):
         net, batch = asked.space.net(place)
-        interval = law.interval(float(latency_ms[i]), asked.level, float(figures.widening[i]))
+        wide, wide_mib, memory_mib = (float(a[i]) for a in (figures.widening, around, figures.memory))
+        interval = law.interval(float(latency_ms[i]), asked.level, wide)
         beyond = outside(law, net, batch)
         found.append(
             Found(
@@ -239,16 +244,14 @@ def _found(asked: Question, places: Ints, latency_ms: Vector, on_front: frozense
                 tiles_per_ms=batch / float(latency_ms[i]),
                 interval_ms=interval,
                 interval=(batch / interval[1], batch / interval[0]) if interval else None,
+                interval_unknown=law.unknown(wide),
                 probability=chance[i],
                 reaches=bool(figures.reach[i]) and _within(figures, goal, i),
                 parameters=int(figures.parameters[i]),
                 macs_per_tile=int(figures.macs[i]),
-                memory_mib=float(figures.memory[i]),
-                memory_interval_mib=law.memory.interval(
-                    float(figures.memory[i]), float(around[i]), asked.level
-                )
-                if law.memory
-                else None,
+                memory_mib=memory_mib,
+                memory_interval_mib=model.interval(memory_mib, wide_mib, asked.level) if model else None,
+                memory_interval_unknown=model.unknown(wide_mib) if model else UNFITTED,
                 in_domain=not beyond,
                 outside=beyond,
                 pareto=place in on_front,

@@ -7,6 +7,8 @@ globalThis.edgeprofDesign ??= (() => {
     const SVG = "http://www.w3.org/2000/svg";
     const PER_LAYER = {depth: "conv", kernel: "conv", stride: "conv", padding: "conv", neurons: "fc"};
     const LARGEST = 50; // a log error that no latency is off by (edgeprof.fit.intervals)
+    const FAR = 5; // times as wide: beyond it no interval is known (edgeprof.fit.intervals.bounded)
+    const FAR_OUTSIDE = "not known: far outside what the law has seen";
     const QUIET_MS = 400; // after the last move: the address and screen readers follow
 
     // --- a network: every knob has one value, or an array of one per layer
@@ -59,13 +61,15 @@ globalThis.edgeprofDesign ??= (() => {
         return found;
     }
 
-    /** How much wider that makes an interval: once more for every doubling beyond, twice for an unseen choice. */
+    /** How much wider that makes an interval: once more for every doubling beyond, twice for an unseen choice; infinite
+     * far outside, where none is known. */
     function widening(found) {
-        return found.reduce((wide, {value, seen}) => {
+        const wide = found.reduce((wide, {value, seen}) => {
             if (typeof value === "string" || typeof seen[0] === "string") return wide * 2;
             const limit = value < seen[0] ? seen[0] : seen[seen.length - 1];
             return wide * (1 + Math.abs(Math.log2((Math.max(value, 0) + 1) / (Math.max(limit, 0) + 1))));
         }, 1);
+        return wide > FAR ? Infinity : wide;
     }
 
     const stratum = (law, ms) => law.strata.findLast((part) => ms >= part.least);
@@ -79,9 +83,12 @@ globalThis.edgeprofDesign ??= (() => {
         return Math.min(scores[n - 1] + excess * beyond, LARGEST);
     }
 
-    /** The probability that the latency is at most `limit` ms; null where the law has no errors to judge by. */
+    /** Whether there is an interval that is so much wider: the law has errors to judge by, and is not far outside. */
+    const known = (law, wide) => law.strata.length > 0 && wide < Infinity;
+
+    /** The probability that the latency is at most `limit` ms; null where that is not known. */
     function chance(law, ms, limit, wide) {
-        if (!law.strata.length) return null;
+        if (!known(law, wide)) return null;
         const {scores, excess} = stratum(law, ms), n = scores.length;
         const margin = Math.log(limit / ms) / wide, size = Math.abs(margin);
         const inside = size > scores[n - 1]
@@ -90,13 +97,13 @@ globalThis.edgeprofDesign ??= (() => {
         return 0.5 * (1 + Math.sign(margin) * inside);
     }
 
-    /** The latency of a run with its interval (null where the law has no errors to judge by), and what is outside. */
+    /** The latency of a run with its interval (null where none is known), and what is outside. */
     function predict(law, net, level) {
         const own = figures(net), found = outside(law, net), wide = widening(found);
         const ms = own.problem ? NaN : law.latency_ms(net);
         const problem = own.problem ?? (ms > 0 ? null : "the law has nothing to say of this network");
         if (problem) return {problem, outside: found};
-        const half = law.strata.length ? halfWidth(law, ms, level) * wide : null;
+        const half = known(law, wide) ? halfWidth(law, ms, level) * wide : null;
         const interval_ms = half === null ? null : [ms * Math.exp(-half), ms * Math.exp(half)];
         return {...own, problem, latency_ms: ms, speed: net.batch / ms, interval_ms, outside: found, widening: wide};
     }
@@ -297,7 +304,8 @@ globalThis.edgeprofDesign ??= (() => {
             const bounds = now.interval_ms;
             part("speed").textContent = now.problem ? "–" : shown(now.speed);
             part("interval").textContent = now.problem ? "" : bounds
-                ? between([batch / bounds[1], batch / bounds[0]]) : "the law has no errors to give an interval by";
+                ? between([batch / bounds[1], batch / bounds[0]]) : law.strata.length ? `interval ${FAR_OUTSIDE}`
+                    : "the law has no errors to give an interval by";
             part("run").textContent = now.problem ? "–" : `${shown(now.latency_ms)} ms`;
             part("run-interval").textContent = bounds ? between(bounds) : "";
             part("macs").textContent = now.problem ? "–" : shown(now.macs);
@@ -321,6 +329,7 @@ globalThis.edgeprofDesign ??= (() => {
             if (!state.target || now.problem) return ["none", ""];
             const wanted = `${shown(state.target)} tiles/ms`;
             const odds = chance(law, now.latency_ms, state.net.batch / state.target, now.widening);
+            if (odds === null && law.strata.length) return ["unsure", `? chance of ${wanted} ${FAR_OUTSIDE}`];
             const said = odds === null ? "" : `: the chance is ${percent(odds)}`;
             if (reaches(law, now.latency_ms, now.widening, state.net.batch, state.target, state.level))
                 return ["yes", `✓ reaches ${wanted}${said}`];
@@ -348,9 +357,10 @@ globalThis.edgeprofDesign ??= (() => {
                 if (to - from > 1) picture.prepend(draw("rect", {class: "epd-unseen", ...area}));
             }
             const held = (speed) => Math.min(Math.max(up(speed), box.top), box.bottom);
-            if (law.strata.length && own.length) {
-                const upper = own.map((one) => [across(one.value), held(net.batch / one.interval_ms[0])]);
-                const lower = own.map((one) => [across(one.value), held(net.batch / one.interval_ms[1])]).reverse();
+            const sure = own.filter((one) => one.interval_ms); // from one value to another: far outside on either side
+            if (sure.length) {
+                const upper = sure.map((one) => [across(one.value), held(net.batch / one.interval_ms[0])]);
+                const lower = sure.map((one) => [across(one.value), held(net.batch / one.interval_ms[1])]).reverse();
                 picture.append(draw("path", {class: "epd-band", d: `${line([...upper, ...lower])}z`}));
             }
             const curve = own.map((one) => [across(one.value), held(one.speed)]);
@@ -411,14 +421,15 @@ globalThis.edgeprofDesign ??= (() => {
             tabled = key;
             part("table").querySelector("tbody").replaceChildren(...edge.map((one) => {
                 const row = document.createElement("tr"), button = document.createElement("button");
-                const half = law.strata.length ? halfWidth(law, one.ms, state.level) * wide : null;
-                const bounds = half === null ? "–" : [-half, half].map((v) => shown(one.speed * Math.exp(v))).join(" – ");
+                const half = known(law, wide) ? halfWidth(law, one.ms, state.level) * wide : null;
+                const bounds = half === null ? "not known" : [-half, half].map((v) => shown(one.speed * Math.exp(v))).join(" – ");
                 const odds = state.target === null ? null : chance(law, one.ms, batch / state.target, wide);
+                const likely = state.target === null ? "–" : odds === null ? "not known" : percent(odds);
                 button.type = "button";
                 button.textContent = named(one);
                 button.addEventListener("click", () => choose(one));
                 row.insertCell().append(button);
-                for (const value of [shown(one.speed), bounds, shown(one.macs), odds === null ? "–" : percent(odds)])
+                for (const value of [shown(one.speed), bounds, shown(one.macs), likely])
                     row.insertCell().textContent = value;
                 return row;
             }));
@@ -545,5 +556,5 @@ globalThis.edgeprofDesign ??= (() => {
         pages[id] = {law, state, update, grid};
     }
 
-    return {mount, pages, figures, outside, predict, chance, networks, front};
+    return {mount, pages, figures, outside, widening, predict, chance, networks, front};
 })();

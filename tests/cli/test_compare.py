@@ -18,7 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 STUDY = "simulated:gtx960-theano,noise=1%"
 PAIR = {
     "a_latency_ms", "b_latency_ms", "a_ms_per_tile", "b_ms_per_tile", "a_tiles_per_ms", "b_tiles_per_ms", "speedup",
-    "interval", "verdict", "a_status", "b_status", "same", "outside", "kernels",
+    "interval", "verdict", "a_status", "b_status", "same", "outside", "interval_unknown", "kernels",
 }  # fmt: skip
 
 

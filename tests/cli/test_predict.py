@@ -23,6 +23,7 @@ KEYS = {
     "tiles_per_ms",
     "latency_ms",
     "interval_ms",
+    "interval_unknown",
     "level",
     "kernels",
     "overhead_ms",
@@ -31,6 +32,7 @@ KEYS = {
     "law",
     "memory_mib",
     "memory_interval_mib",
+    "memory_interval_unknown",
     "memory_build_mib",
     "memory_fitted",
     "memory_of",
@@ -148,6 +150,52 @@ def test_what_is_outside_is_said(edgeprof: Callable[..., Any], edgeprof_json: Ca
         {"what": "depth", "value": 100, "seen": [5, 80]},
         {"what": "padding", "value": "same", "seen": ["valid"]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("network", "known"),
+    [
+        ("--depth 160 --batch 64", True),  # twice beyond
+        ("--depth 800 --batch 64", True),  # ten times
+        ("--batch 128000", False),  # a thousand times
+        ("--batch 8 --neurons 32", True),
+        ("--depth 1 --neurons 6 --batch 16", False),
+        ("--depth 1 --neurons 1 --batch 1", False),
+    ],
+)
+def test_far_outside_the_interval_is_not_known(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], network: str, known: bool
+) -> None:
+    law = str(Path(__file__).resolve().parents[1] / "data" / "laws" / "cpu-kernels.json")
+    asked = ["predict", "--law", law, "--conv", "2", *network.split(), "--require", "latency_ms<1e9"]
+    found = edgeprof_json(*asked, status=0 if known else 3)
+    assert (found["interval_ms"] is not None, found["level"] is not None) == (known, known)
+    assert found["interval_unknown"] == ("" if known else "far outside what the law has seen")
+    assert found["requirements"][0]["outcome"] == ("PASS" if known else "INCONCLUSIVE")
+    assert not found["in_domain"]
+    if known:
+        low, high = found["interval_ms"]
+        assert high / low < 100
+    _, out, _ = edgeprof(*asked)
+    assert ("interval not known: far outside what the law has seen" in out) is not known
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("side", "known"), [(64, True), (4096, False)])
+def test_far_outside_the_reach_the_interval_is_not_known(
+    edgeprof_json: Callable[..., Any], here: Path, side: int, known: bool
+) -> None:
+    x = onnx.helper.make_tensor_value_info("x", 1, [1, 3, "side", "side"])
+    y = onnx.helper.make_tensor_value_info("y", 1, None)
+    weights = onnx.helper.make_tensor("w", 1, [16, 3, 3, 3], [0.1] * 432)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], "conv")
+    graph = onnx.helper.make_graph([node], "net", [x], [y], [weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(model, "model.onnx")
+    asked = ["predict", "--law", "amd-epyc-avx512", "model.onnx", "--shape", f"x=1x3x{side}x{side}"]
+    found = edgeprof_json(*asked)
+    assert (found["interval_ms"] is not None) is known
+    assert found["interval_unknown"] == ("" if known else "far outside what the law has seen")
 
 
 def test_a_knob_that_is_outside_is_said_once(edgeprof: Callable[..., Any]) -> None:

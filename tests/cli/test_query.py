@@ -26,12 +26,14 @@ NET_KEYS = {
     "tiles_per_ms",
     "interval_ms",
     "interval",
+    "interval_unknown",
     "probability",
     "reaches",
     "parameters",
     "macs_per_tile",
     "memory_mib",
     "memory_interval_mib",
+    "memory_interval_unknown",
     "in_domain",
     "outside",
     "pareto",
@@ -44,6 +46,7 @@ LAW_KEYS = {
     "reaching",
     "reaching_outside",
     "outside",
+    "far_outside",
     "unpriced",
     "best",
     "front_size",
@@ -164,6 +167,25 @@ def test_limits_of_memory_that_are_none(edgeprof: Callable[..., Any], law: str, 
     status, _, err = edgeprof("query", "--law", law, f"--max-memory={limit}")
     assert status == 2
     assert err.startswith(f"error: --max-memory {limit} is no amount of memory\nhint: ")
+
+
+def test_what_is_far_outside_is_not_judged(
+    edgeprof: Callable[..., Any], edgeprof_json: Callable[..., Any], law: str
+) -> None:
+    asked = ["query", "--law", law, "--conv", "1", "--fc", "1", "--neurons", "1,64,300", "--depth", "1,8,16"]
+    asked += ["--batch", "64", "--at-least", "0.01"]
+    found = edgeprof_json(*asked)
+    (own,) = found["laws"]
+    assert (found["considered"], own["reaching"], own["outside"], own["far_outside"]) == (9, 6, 5, 3)
+    (even,) = edgeprof_json(*asked, "--probability", "0.5")["laws"]
+    assert (even["reaching"], even["far_outside"]) == (9, 3)
+    free = edgeprof_json(*asked[:-2])["nets"]
+    far = [net for net in free if net["interval_ms"] is None]
+    assert [net["net"]["neurons"] for net in far] == [[1]] * 3
+    assert (far[0]["interval_unknown"], far[0]["probability"]) == ("far outside what the law has seen", None)
+    out = edgeprof(*asked)[1]
+    assert "    3 are far outside what the law has seen: not known, not counted" in out.splitlines()
+    assert "no interval is known" in edgeprof(*asked[:-2])[1]
 
 
 def test_the_front_and_what_none_reaches(edgeprof: Callable[..., Any], law: str) -> None:

@@ -7,7 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from edgeprof.fit.intervals import half_widths, parted, probabilities, quantile, strata, widening
+from edgeprof.fit.intervals import (
+    FAR,
+    FAR_OUTSIDE,
+    NO_ERRORS,
+    bounded,
+    half_widths,
+    parted,
+    probabilities,
+    quantile,
+    strata,
+    unknown,
+    widening,
+)
 
 
 def test_the_quantile_is_the_conformal_rank() -> None:
@@ -86,3 +98,18 @@ def test_an_interval_widens_with_every_doubling_beyond_the_domain() -> None:
     assert widening([{"what": "depth", "value": 1, "seen": [-5, -2]}]) == pytest.approx(
         2
     )  # no domain, but no crash
+
+
+def test_far_outside_no_interval_and_no_probability_is_known() -> None:
+    def depth(value: int) -> dict[str, object]:
+        return {"what": "depth", "value": value, "seen": [80, 80]}
+
+    assert widening([depth(16 * 81 - 1)]) == pytest.approx(FAR)  # sixteen times beyond one limit
+    assert math.isinf(widening([depth(17 * 81)]))
+    assert math.isinf(widening([depth(4 * 81), depth(4 * 81)]))  # 3 · 3
+    assert bounded(np.array([1.0, FAR, FAR + 0.1])).tolist() == [1.0, FAR, math.inf]
+    assert (unknown((), 1.0), unknown((0.1,), FAR), unknown((0.1,), math.inf)) == (NO_ERRORS, "", FAR_OUTSIDE)
+    parts = strata(held_out(0.05, 0.05), None)
+    near, far = probabilities(parts, np.full(2, 2.0), np.full(2, 3.0), np.array([FAR, math.inf]))
+    assert 0.5 < near < 1
+    assert math.isnan(far)

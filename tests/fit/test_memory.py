@@ -21,6 +21,7 @@ from edgeprof.fit.emit import law_text
 from edgeprof.fit.examples import Example
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
+from edgeprof.fit.intervals import FAR_OUTSIDE
 from edgeprof.fit.law import Law
 from edgeprof.fit.law_file import law_json, parse_law, read_law
 from edgeprof.fit.law_memory import memory_of
@@ -150,19 +151,19 @@ def test_a_fit_of_a_sweep_has_it_beside_the_time() -> None:
     ],
 )
 def test_memory_of_a_gpu_and_of_a_board_that_shares_it(names: tuple[str, str, str], of: str) -> None:
-    """Emulated: what these took is three times the recorded, with 2,900 MiB free."""
+    """Emulated: what these took is three times the recorded, with 300 MiB free."""
 
     def change(told: dict[str, Any]) -> dict[str, Any]:
-        taken = 3 * told["build_mib"], 3 * told["memory_mib"], 2_900.0
+        taken = 3 * told["build_mib"], 3 * told["memory_mib"], 300.0
         return told | dict(zip(names, taken, strict=True))
 
     plain, other = fit_memory(EXAMPLES[:40]), fit_memory(with_telemetry(EXAMPLES[:40], change))
     assert plain is not None
     assert other is not None
-    assert (other.of, other.room_mib) == (of, 2_900)
+    assert (other.of, other.room_mib) == (of, 300.0)
     assert other.build["weights"] == pytest.approx(3 * plain.build["weights"], rel=0.05)
     law = KERNELS.model_copy(update={"memory": other})
-    small, large = (memory_of(law, net_spec(fc=2, neurons=n), 16) for n in (100, 20_000))
+    small, large = (memory_of(law, net_spec(fc=2, neurons=n), 16) for n in (100, 5_000))
     assert small.fits is not None
     assert large.fits is not None
     assert large.fits < 0.3 < 0.95 < small.fits
@@ -192,13 +193,19 @@ def test_probabilities_and_intervals_are_of_the_same_errors(law: Law, model: Mem
 
 
 def test_larger_than_all_that_was_seen_is_less_certain(law: Law) -> None:
-    inside, outside = memory_of(law, net_spec(fc=1, neurons=500), 32), memory_of(law, ZooNet(name="vgg16"), 8)
+    inside, outside = (
+        memory_of(law, net_spec(fc=1, neurons=500), 32),
+        memory_of(law, ZooNet(name="vgg16"), 1),
+    )
     assert inside.widening == 1
     assert outside.widening > 2
     assert inside.interval_mib is not None
     assert outside.interval_mib is not None
     spread = [math.log(i[1] / i[0]) for i in (inside.interval_mib, outside.interval_mib)]
     assert spread[1] > 2 * spread[0]
+    far = memory_of(law, ZooNet(name="vgg16"), 8)
+    assert (far.interval_mib, far.fits, far.why) == (None, None, FAR_OUTSIDE)
+    assert far.mib > outside.mib
 
 
 def test_a_law_s_file_keeps_it_and_older_ones_are_read(law: Law, tmp_path: Path) -> None:

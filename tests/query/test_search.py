@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import SpecError
-from edgeprof.fit.intervals import probabilities, widening
+from edgeprof.fit.intervals import FAR_OUTSIDE, probabilities, widening
 from edgeprof.fit.law import Law
 from edgeprof.fit.law_file import read_law
 from edgeprof.fit.law_memory import Memory, memory_of
@@ -261,7 +261,9 @@ def test_memory_is_what_the_model_says_of_each_network() -> None:
     for net in answer.nets:
         one = _taken()[_identity(net)]
         assert net.memory_mib == pytest.approx(one.mib, rel=1e-12)
-        assert net.memory_interval_mib == pytest.approx(one.interval_mib, rel=1e-12)
+        assert net.memory_interval_mib == (one.interval_mib and pytest.approx(one.interval_mib, rel=1e-12))
+        assert net.memory_interval_unknown == one.why
+    assert {one.why for one in _taken().values()} == {"", FAR_OUTSIDE}
     wide = {round(one.widening, 3) for one in _taken().values()}
     assert min(wide) == 1
     assert len(wide) > 3
@@ -300,7 +302,11 @@ def test_a_law_that_judges_time_by_its_prediction_judges_memory_by_errors() -> N
 
 def test_required_memory_is_judged_by_the_interval_and_a_lower_bound_shows_nothing_met() -> None:
     (own,) = query_nets(WITH_MEMORY, GRID, top=1).laws
-    known, best = quantities_of(own)["memory_mib"], own.nets[0]
+    known = quantities_of(own)["memory_mib"]
+    assert known is not None
+    assert (known.low, known.high, known.why) == (None, None, FAR_OUTSIDE)
+    (small,) = query_nets(WITH_MEMORY, {**GRID, "depth": "8"}, top=1).laws
+    known, best = quantities_of(small)["memory_mib"], small.nets[0]
     assert known is not None
     assert (known.low, known.high) == best.memory_interval_mib
     (old,) = query_nets(KERNELS, GRID, top=1).laws

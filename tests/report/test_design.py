@@ -155,13 +155,16 @@ def test_the_chance_of_a_wanted_speed_is_that_of_a_query(name: str, opened: Open
     found = predicted(name)
     limits = [p.latency_ms * math.exp(rng.gauss(0, 0.06)) for p in found]
     wide = [widening(p.outside) for p in found]
-    rows = [[p.latency_ms, limit, w] for p, limit, w in zip(found, limits, wide, strict=True)]
-    told = asked(opened(page_of(name)), "arguments[0].map((row) => edgeprofDesign.chance(law, ...row))", rows)
+    call = "arguments[0].map(([ms, limit, out]) => edgeprofDesign.chance(law, ms, limit, edgeprofDesign.widening(out)))"
+    rows = [[p.latency_ms, limit, p.outside] for p, limit in zip(found, limits, strict=True)]
+    told = asked(opened(page_of(name)), call, rows)
     latency = np.array([p.latency_ms for p in found])
-    assert told == pytest.approx(
-        list(probabilities(law.strata, latency, np.array(limits), np.array(wide))), rel=1e-9
-    )
-    assert min(told) < 0.1 < 0.9 < max(told)
+    wanted = probabilities(law.strata, latency, np.array(limits), np.array(wide)).tolist()
+    assert [one is None for one in told] == [math.isinf(w) for w in wide]
+    assert {one is None for one in told} == {True, False}
+    known = [one for one in told if one is not None]
+    assert known == pytest.approx([one for one in wanted if not math.isnan(one)], rel=1e-9)
+    assert min(known) < 0.1 < 0.9 < max(known)
 
 
 def test_multiply_accumulates_and_parameters(opened: Opened) -> None:
@@ -269,6 +272,21 @@ def test_a_wanted_speed(opened: Opened) -> None:
     assert len(browser.find_elements("css selector", ".epd-pareto .epd-target")) == 1
     browser = opened(page_of("study"), address="#design?target=40")
     assert part(browser, "verdict").text in ("✓ reaches 40 tiles/ms", "✗ misses 40 tiles/ms")
+
+
+def test_far_outside_no_interval_is_known(opened: Opened) -> None:
+    browser = opened(page_of("kernels"))
+    box = by_id(browser, "target")
+    box.send_keys("0.001")
+    for knob in ("depth", "neurons"):
+        box = by_id(browser, knob)
+        box.send_keys("\ue009a\ue0091")
+    assert part(browser, "interval").text == "interval not known: far outside what the law has seen"
+    assert part(browser, "run-interval").text == ""
+    verdict = part(browser, "verdict")
+    assert (verdict.get_attribute("data-kind"), "not known" in verdict.text) == ("unsure", True)
+    assert not browser.find_elements("css selector", ".epd-along .epd-here-bar")
+    assert "times as wide" not in part(browser, "strange").text
 
 
 def test_the_address_holds_the_network(opened: Opened) -> None:

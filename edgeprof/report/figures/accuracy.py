@@ -57,14 +57,14 @@ def measured_against_predicted(found: Sequence[Judged]) -> Figure | None:
     """Predicted latency with its interval against the measured one."""
     series = []
     for name, own in split(found):
-        known = all(j.row.low_ms is not None and j.row.high_ms is not None for j in own)
+        known = any(j.row.low_ms is not None for j in own)
         series.append(
             Series(
                 name=name,
                 x=tuple(j.row.measured_ms for j in own),
                 y=tuple(j.row.predicted_ms for j in own),
-                low=tuple(j.row.low_ms or 0.0 for j in own) if known else (),
-                high=tuple(j.row.high_ms or 0.0 for j in own) if known else (),
+                low=tuple(j.row.low_ms or j.row.predicted_ms for j in own) if known else (),
+                high=tuple(j.row.high_ms or j.row.predicted_ms for j in own) if known else (),
                 notes=tuple(f"{j.row.net} · batch {j.row.batch}" for j in own),
             )
         )
@@ -72,6 +72,8 @@ def measured_against_predicted(found: Sequence[Judged]) -> Figure | None:
         return None
     values = [v for s in series for v in (*s.x, *s.y)]
     bars = " Bars are the law's 90 % interval." if any(s.low for s in series) else ""
+    if bars and (none := sum(j.row.low_ms is None for j in found)):
+        bars += f" {none} of {len(found)} have none: it is not known there."
     return Figure(
         key="measured-against-predicted",
         title="Predicted against measured latency",

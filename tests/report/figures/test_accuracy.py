@@ -29,6 +29,19 @@ def test_predictions_are_near_the_measurements_with_their_intervals() -> None:
     )
 
 
+def test_where_no_interval_is_known_there_is_no_bar_and_the_caption_says_so() -> None:
+    own = kernel_law()
+    law = changed(own, domain={**own.domain, "batch": [1000, 4000]})
+    found = judged(law, random_nets())
+    bare = [j for j in found if j.row.low_ms is None]
+    assert 0 < len(bare) < len(found)  # of batch 16, not of 128
+    figure = measured_against_predicted(found)
+    assert figure is not None
+    assert f"{len(bare)} of {len(found)} have none" in figure.caption
+    (series,) = figure.series
+    assert sum(a == b for a, b in zip(series.low, series.high, strict=True)) == len(bare)
+
+
 def test_what_a_law_was_fitted_on_is_told_apart() -> None:
     nets = [m.case.net for m in random_nets()]
     law = changed(kernel_law(), seen=[net_key(net) for net in nets[:10]])
