@@ -58,7 +58,7 @@ class Switch:
             what = f"power mode{'s' * (len(found) > 1)} {names_} need{'s' * (len(found) == 1)} a reboot of the board"
             if not agree(what):
                 raise BoardError(
-                    what, "--yes agrees to it; or reboot by hand, and sweep without --power-mode"
+                    what, "edgeprof sweep --yes agrees to it; or reboot by hand, and leave out --power-mode"
                 )
             self._power.agree()
         return set(found).intersection(names)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, CatalogueError, SpecError
@@ -17,13 +18,15 @@ from edgeprof.fit.validate import Share, wilson
 from edgeprof.nets.model import ModelFile, model_file
 from edgeprof.nets.network import Network, ZooNet, net_operators
 from edgeprof.nets.operators import Operator
+from edgeprof.nets.spec import first_problem
 from edgeprof.nets.zoo import zoo_names
 from edgeprof.requirements import Quantity, speeds
 from edgeprof.roofline import Roofline, measure_roofline
 from edgeprof.scratch import scratch_folder
 from edgeprof.store import Store
-from edgeprof.sweep import Target, alone, gauges_of, noticed, session_on
-from edgeprof.sweeps.case import Launch, Workload
+from edgeprof.sweep import Target, alone, check_long, gauges_of, noticed, session_on, switched, total_of
+from edgeprof.sweeps.case import Case, Clocks, Launch, Precision, Workload
+from edgeprof.timing.longrun import LongRun, run_long
 from edgeprof.timing.measurement import KernelMeasurement, Measurement, Round
 from edgeprof.timing.session import Progress
 from edgeprof.timing.stats import quantile_interval, runs_to_bound
@@ -92,7 +95,7 @@ class Profile:
     """A measured network. Kernels are in the order of a run; their ms and ``measurement.unattributed_ms`` add up to the
     latency exactly. ``runs_ms`` are single runs, one array a round. ``unknown`` names operators whose shapes ONNX does
     not tell, so that MACs and bytes leave them out; ``removed`` those that no kernel runs. ``ranges`` has the least and
-    greatest of what each round has once."""
+    greatest of what each round has once; ``failed`` why what was asked for beside the rounds could not be done."""
 
     net: Network
     measurement: Measurement
@@ -105,6 +108,7 @@ class Profile:
     removed: tuple[str, ...]
     warnings: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float]]
+    failed: tuple[str, ...] = ()
 
     @property
     def latency_ms(self) -> float:
@@ -200,25 +204,34 @@ def profile_model(
     *,
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    precision: Precision = "fp32",
     threads: int = 0,
     launch: Launch = "blocking",
+    power_mode: str | None = None,
+    clocks: Clocks | None = None,
     rounds: int = 3,
     stop: Stop | None = None,
     deadline_ms: float | None = None,
     tails: bool = False,
+    long: LongRun | None = None,
     db: Path | None = None,
     fresh: bool = False,
     seed: int | None = None,
+    begins: Callable[[], None] = lambda: None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Profile:
     """Measure one network on ``target``, by the same protocol as a sweep, and take it apart.
 
     :param model: an ONNX file, or a name of the zoo. :param shapes: of inputs whose axes are open. :param threads: 0
-        takes the physical cores. :param deadline_ms: count single runs that took longer. :param tails: run often enough
-        to bound the 99th percentile; a deadline asks for that too. :param db: keep what is measured there; what it has
-        already is not measured again, unless ``fresh``.
-    :raises EdgeprofError: the model cannot be run, with the operator and the reason where the runtime tells them.
+        takes the physical cores. :param power_mode: of a board that has several, for as long as this takes; one that
+        needs a reboot is refused. :param clocks: how they are held meanwhile. :param deadline_ms: count single runs
+        that took longer. :param tails: run often enough to bound the 99th percentile; a deadline asks for that too.
+    :param long: what it does beside its rounds: on and on, at a rate, several times at once, for its energy.
+    :param db: keep what is measured there; what it has already is not measured again, unless ``fresh``.
+    :param begins: called once all that can be refused has been, and measuring begins.
+    :raises EdgeprofError: the model cannot be run, with the operator and the reason where the runtime tells them; or
+        the request is wrong or cannot be met here.
     """
     net: Network
     if isinstance(model, str | Path):
@@ -229,18 +242,47 @@ def profile_model(
     if tails or deadline_ms is not None:
         least = math.ceil(runs_to_bound(max(TAILS.values())) / rounds)
         stop = replace(stop, min_runs=max(stop.min_runs, least), max_s=max(stop.max_s, TAIL_S))
-    case = target.case(Workload(net=net, batch=max(batch, 1), threads=threads, launch=launch))
-    with alone(target, say), gauges_of(target, say) as gauges, _store(db) as store:
+    check_long(target, long)
+    try:
+        work = Workload(
+            net=net,
+            batch=max(batch, 1),
+            precision=precision,
+            threads=threads,
+            launch=launch,
+            power_mode=power_mode,
+            clocks=clocks,
+        )
+    except ValidationError as error:
+        raise SpecError(first_problem(error), "edgeprof profile --help tells what it takes") from None
+    case = target.case(work)
+    with (
+        alone(target, say),
+        switched(target, bool(power_mode or clocks), None, say) as switch,
+        gauges_of(target, say) as gauges,
+        _store(db) as store,
+    ):
         warnings = noticed(target)
-        measure = session_on(target, gauges, store, noticed=warnings, stop=stop, seed=seed, watch=watch)
+        if switch:
+            switch.behind_reboot([case], agree=lambda what: False)
+        begins()
+        enter: Callable[[Case], None] = switch or (lambda case: None)
+        measure = session_on(
+            target, gauges, store, noticed=warnings, stop=stop, seed=seed, watch=watch, enter=enter
+        )
         result = measure([case], rounds=rounds, fresh=fresh, patient=False)
+        failed: list[tuple[Case, str]] = []
+        if long:
+            total = total_of(target)
+            _, failed = run_long([case], store, target.backend, gauges, total, long, watch, enter=enter)
         measured = next(m for m in store.measurements() if m.case == case)
         if measured.latency_ms is None:
             raise cannot_run(net, target.runtime, measured.reason)
-        kept = [r for r in store.rounds()[case.key()] if r.status == "ok"]
-        roofline = measure_roofline(target, threads)
-    codes = (*warnings, *measured.warnings, *result.warnings)
-    return taken_apart(replace(measured, case=case), kept, roofline, deadline_ms, tuple(dict.fromkeys(codes)))
+        kept = [r for r in store.rounds()[case.key()] if r.status == "ok" and r.number > 0]
+        roofline = measure_roofline(target, threads, precision)
+    codes = tuple(dict.fromkeys((*warnings, *measured.warnings, *result.warnings)))
+    found = taken_apart(replace(measured, case=case), kept, roofline, deadline_ms, codes)
+    return replace(found, failed=tuple(reason for _, reason in failed))
 
 
 def taken_apart(

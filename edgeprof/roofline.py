@@ -15,7 +15,7 @@ from edgeprof.errors import BackendError, DomainError, WorkerError
 from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.sweep import Target
-from edgeprof.sweeps.case import Workload
+from edgeprof.sweeps.case import Precision, Workload
 from edgeprof.timing.measurement import Measurement, measurement
 from edgeprof.work import work_of
 
@@ -52,11 +52,11 @@ def roofline_nets(machine: Mapping[str, Any]) -> tuple[tuple[NetSpec, int], tupl
     return COMPUTE, (net_spec(conv=0, tile=64, fc=1, neurons=neurons), 1)
 
 
-def measure_roofline(target: Target, threads: int = 0) -> Roofline | None:
+def measure_roofline(target: Target, threads: int = 0, precision: Precision = "fp32") -> Roofline | None:
     """The peaks of ``target``, from one round of each network; None where they cannot be measured."""
     found = []
     for net, batch in roofline_nets(target.machine):
-        case = target.case(Workload(net=net, batch=batch, threads=threads))
+        case = target.case(Workload(net=net, batch=batch, threads=threads, precision=precision))
         try:
             measured = target.backend.measure(case, 1, STOP, None)
         except (WorkerError, BackendError, DomainError):
@@ -79,4 +79,4 @@ def roofline_of(measurements: Sequence[Measurement]) -> Roofline | None:
         return None
     case = measurements[0].case
     where = "simulated" if measurements[0].simulated else "measured"
-    return Roofline(gflops, gbps, f"{where} here: fp32, threads {case.threads}, {case.runtime}")
+    return Roofline(gflops, gbps, f"{where} here: {case.precision}, threads {case.threads}, {case.runtime}")

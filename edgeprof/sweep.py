@@ -114,12 +114,12 @@ class Target:
         return self.control().modes([name])[0].name if name else self.power_mode
 
     def _held(self, clocks: str | None) -> str | None:
+        if clocks and not card_of(self):
+            self.control().modes([])  # where there are no power modes, nothing holds clocks
         if clocks and clocks not in (ways := self.control().holds):
             raise SpecError(
                 f"clocks cannot be held at '{clocks}' on {self.board}", f"--clocks {', '.join(ways)}"
             )
-        if clocks and not card_of(self):
-            self.control().modes([])  # where there are no power modes, nothing holds clocks
         return clocks or self.clocks
 
 
@@ -303,6 +303,7 @@ def run_sweep(
     soak_s: float | None = None,
     long: LongRun | None = None,
     agree: Callable[[str], bool] = lambda what: False,
+    begins: Callable[[], None] = lambda: None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> SweepResult:
@@ -314,23 +315,12 @@ def run_sweep(
         long at most.
     :param long: what each case does beside its rounds: on and on, at a rate, several times at once.
     :param agree: asked before the board is rebooted for a power mode.
+    :param begins: called once all that can be refused has been, and measuring begins.
     :raises EdgeprofError: the request is wrong or cannot be met here.
     """
-    if long and target.backend.simulated:
-        raise SpecError(
-            "a simulated board does not run on and on",
-            "leave out --sustained, --rate, --energy and --in-flight",
-        )
+    check_long(target, long)
     cases = by_setting(cases_of(sweeps, target, tiles), target)
-    images = None
-    if tiles is not None:
-        nets = [of_family(c.net, "real tiles are for square images") for c in cases]
-        sizes = {(net.tile, net.channels) for net in nets}
-        if len(sizes) > 1:
-            raise SpecError(
-                "real tiles need networks of one tile size and number of channels", "leave out --tiles"
-            )
-        images = read_tiles(tiles, *next(iter(sizes)))
+    images = images_for(cases, tiles)
     sets = any(sweep.sets for sweep in sweeps)
     designed = budget_s is not None and len(sweeps) == 1 and sweeps[0].sample is not None and not fresh
     pool: tuple[Case, ...] = ()
@@ -354,7 +344,7 @@ def run_sweep(
         else:
             found = measure(part, rounds=rounds, budget_s=left_s, fresh=fresh)
         if long:
-            total = _total(target)
+            total = total_of(target)
             found = found.longer(
                 *run_long(part, store, target.backend, gauges, total, long, watch, say, enter)
             )
@@ -368,11 +358,11 @@ def run_sweep(
             Store(db, create=True) as store,
         ):
             warnings = noticed(target)
-            if long and long.energy_s and not any(source.gives & POWER for source in gauges.sources):
-                raise BoardError(
-                    f"nothing tells the power of {target.machine_title}: no energy can be measured",
-                    "leave out --energy; a GPU's driver is asked through nvidia-ml-py (edgeprof doctor)",
-                )
+            left = cases if fresh or long or designed else _left(cases, store, rounds)
+            beyond = switch.behind_reboot(left, agree) if switch else set()
+            near = [case for case in cases if case.power_mode not in beyond]
+            far = turns([case for case in cases if case.power_mode in beyond], None)
+            begins()
             if soak_s and not sets and not target.backend.simulated:
                 soaked = soak(cases[0], target.backend, warmth(target), soak_s)
                 say(soaked.told() if soaked else "not warmed up: no temperature can be read, or nothing runs")
@@ -390,10 +380,6 @@ def run_sweep(
                 watch=watch,
                 enter=enter,
             )
-            left = cases if fresh or long or designed else _left(cases, store, rounds)
-            beyond = switch.behind_reboot(left, agree) if switch else set()
-            near = [case for case in cases if case.power_mode not in beyond]
-            far = turns([case for case in cases if case.power_mode in beyond], None)
             begin = time.monotonic()
             for part in filter(None, (near, *far)):
                 results.append(measured(part))
@@ -404,6 +390,41 @@ def run_sweep(
     few = ["few-rounds"] * result.cases if rounds < 3 else []
     general = [(None, code) for code in (*warnings, *few)]
     return replace(result, warned=(*general, *result.warned))
+
+
+def check_long(target: Target, wanted: LongRun | None) -> None:
+    """See that ``target`` can do long runs.
+
+    :raises SpecError: it is simulated. :raises BoardError: energy is wanted, and nothing tells its power.
+    """
+    if wanted and target.backend.simulated:
+        raise SpecError(
+            "a simulated board does not run on and on",
+            "leave out --sustained, --rate, --energy and --in-flight",
+        )
+    if wanted and wanted.energy_s:
+        with closing(target.place.gauges(card_of(target))) as gauges:
+            if not any(source.gives & POWER for source in gauges.sources):
+                raise BoardError(
+                    f"nothing tells the power of {target.machine_title}: no energy can be measured",
+                    "leave out --energy; a GPU's driver is asked through nvidia-ml-py (edgeprof doctor)",
+                )
+
+
+def images_for(cases: Sequence[Case], tiles: Path | None) -> Images | None:
+    """Real inputs for ``cases`` from a folder or a picture; None where none are asked for.
+
+    :raises SpecError: they are not for these networks. :raises EdgeprofError: they cannot be read.
+    """
+    if tiles is None:
+        return None
+    nets = [of_family(c.net, "real tiles are for square images") for c in cases]
+    sizes = {(net.tile, net.channels) for net in nets}
+    if len(sizes) > 1:
+        raise SpecError(
+            "real tiles need networks of one tile size and number of channels", "leave out --tiles"
+        )
+    return read_tiles(tiles, *next(iter(sizes)))
 
 
 def _left(cases: Sequence[Case], store: Store, rounds: int) -> list[Case]:
@@ -484,7 +505,7 @@ def gauges_of(target: Target, say: Callable[[str], None]) -> Iterator[Gauges]:
 
 def _observed(target: Target, gauges: Gauges, case: Case) -> dict[str, Any]:
     """Telemetry of a case, by the board's own sensors; a discrete GPU's are read by the process that uses it."""
-    return {} if discrete(target) else telemetry(case, target.backend, gauges, _total(target))
+    return {} if discrete(target) else telemetry(case, target.backend, gauges, total_of(target))
 
 
 def discrete(target: Target) -> bool:
@@ -506,7 +527,8 @@ def card_of(target: Target) -> str | None:
     return target.backend.facts().get("gpu_address") if discrete(target) else None
 
 
-def _total(target: Target) -> Total:
+def total_of(target: Target) -> Total:
+    """What tells the power of all that the board takes in from that of its rails."""
     return target.spec.total_mw if target.spec else lambda rails: None
 
 

@@ -70,16 +70,18 @@ def validate_law(
     rounds: int = 3,
     stop: Stop | None = None,
     level: float = LEVEL,
+    begins: Callable[[], None] = lambda: None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Scores, SweepResult]:
     """Measure ``nets`` networks of the family of ``law`` that it never saw and score it on them.
 
-    The measurements go into ``db`` and stay there; the same command resumes.
+    The measurements go into ``db`` and stay there; the same command resumes. ``begins`` is called once nothing is
+    refused any more.
     """
     works = unseen(law, nets, seed)
     sweep = [sweep_of(work, "validate") for work in works]
-    result = run_sweep(sweep, db, target, rounds=rounds, stop=stop, watch=watch, say=say)
+    result = run_sweep(sweep, db, target, rounds=rounds, stop=stop, begins=begins, watch=watch, say=say)
     keys = {target.case(work).key() for work in works}
     with Store(db) as store:
         measured = [m for m in store.measurements() if m.case.key() in keys]

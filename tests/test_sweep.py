@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -222,10 +222,10 @@ def test_what_a_gpu_cannot_is_refused_before_anything_is_measured(
         run_sweep([clocks], tmp_path / "s.db", beside, rounds=1)
 
 
-def test_a_jetson_has_no_base_clock(orin_nano: Machine) -> None:
+def test_a_jetson_has_no_base_clock(emulated: Callable[[str], Path]) -> None:
     sweep = parse_sweep({"name": "s", "net": {**TINY, "clocks": "base"}}, "test")
     with (
-        open_target("jetson", "ort-cpu", machine=orin_nano) as target,
+        open_target("jetson", "ort-cpu", place=Here(emulated("orin-nano"))) as target,
         pytest.raises(SpecError, match="cannot be held at 'base' on jetson-orin-nano") as caught,
     ):
         run_sweep([sweep], Path("none.db"), target)

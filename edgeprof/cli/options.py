@@ -8,13 +8,15 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
+    from edgeprof.sweeps.case import Clocks
+    from edgeprof.timing.longrun import LongRun
     from edgeprof.timing.place import Place
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -62,6 +64,38 @@ TargetCi = Annotated[
     str, typer.Option(help="Stop sampling at this half-width of the median's 95 % interval.")
 ]
 
+Sustained = Annotated[
+    str | None,
+    typer.Option(
+        help="On and on too until it is steady, so long at most, such as 10m: when does it throttle?"
+    ),
+]
+WholeTime = Annotated[
+    bool,
+    typer.Option("--whole-time", help="With --sustained: all of its time, even if it is steady before."),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1e5, help="So many times a second too: response times, up to the p99."),
+]
+Energy = Annotated[
+    bool,
+    typer.Option(
+        "--energy",
+        help="For 5 s more too, for the energy per tile, on a discrete GPU (a Jetson has it anyway).",
+    ),
+]
+InFlight = Annotated[
+    str | None,
+    typer.Option(help="So many runs at once too: 1,2,4. What that gains, and how many are enough."),
+]
+HeldClocks = Annotated[
+    str | None,
+    typer.Option(
+        "--clocks",
+        help="max: hold clocks at their limits; base: a discrete GPU's at its base. As root; put back.",
+    ),
+]
 Require = Annotated[
     list[str] | None,
     typer.Option(
@@ -186,7 +220,7 @@ def words(text: str | None) -> list[str]:
     return found
 
 
-def clocks(text: str | None) -> list[str]:
+def clocks(text: str | None) -> list[Clocks]:
     """How clocks are held; empty where that is not asked for.
 
     :raises SpecError: in a way that there is not.
@@ -196,7 +230,26 @@ def clocks(text: str | None) -> list[str]:
             f"--clocks {text!r} is not known",
             "max holds them at their limits; base, on a discrete GPU, at what it keeps up within its power",
         )
-    return [text] if text else []
+    return [cast("Clocks", text)] if text else []
+
+
+def long_run(
+    sustained: str | None, whole_time: bool, rate: float | None, energy: bool, in_flight: str | None
+) -> LongRun | None:
+    """What networks are to do beside their rounds; None for nothing.
+
+    :raises SpecError: no duration, no depths, or ``whole_time`` of nothing.
+    """
+    from edgeprof.timing.energy import STEADY_S
+    from edgeprof.timing.inflight import depths_of
+    from edgeprof.timing.longrun import LongRun
+
+    if whole_time and sustained is None:
+        raise SpecError("--whole-time is of --sustained", "give a time too: --sustained 10m")
+    depths = depths_of(numbers("in_flight", in_flight)) if in_flight is not None else None
+    sustained_s = seconds(sustained) if sustained is not None else None
+    wanted = LongRun(sustained_s, rate, STEADY_S if energy else None, depths, whole_time)
+    return wanted if wanted.asked() else None
 
 
 def agreed(what: str, *, yes: bool) -> bool:

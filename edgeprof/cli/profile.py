@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import WIDTH, print_json, say, show_verdicts, verdict_rows, warn, watching
+from edgeprof.cli.output import (
+    WIDTH,
+    counted,
+    duration,
+    print_json,
+    say,
+    show_verdicts,
+    verdict_rows,
+    warn,
+    watching,
+)
 from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -32,16 +43,30 @@ def profile(
     ] = None,
     board: o.BoardName = "auto",
     backend: o.BackendName = "auto",
+    device: o.Device = None,
     host: o.HostName = None,
     host_python: o.HostPython = None,
+    precision: Annotated[
+        Literal["fp32", "tf32", "fp16", "int8"],
+        typer.Option(help="Number format: fp32; on a GPU tf32; by TensorRT fp16, int8."),
+    ] = "fp32",
     threads: Annotated[
         int, typer.Option(min=0, max=1024, help="Threads of the runtime (the physical cores).")
     ] = 0,
     launch: Annotated[
         Literal["blocking", "async", "graph"], typer.Option(help="Launch mode; a CPU has blocking alone.")
     ] = "blocking",
+    power_mode: Annotated[
+        str | None, typer.Option(help="A power mode of a Jetson, such as 15W. As root; put back afterwards.")
+    ] = None,
+    clocks: o.HeldClocks = None,
     rounds: o.Rounds = 3,
     target_ci: o.TargetCi = "1%",
+    sustained: o.Sustained = None,
+    whole_time: o.WholeTime = False,
+    rate: o.Rate = None,
+    energy: o.Energy = False,
+    in_flight: o.InFlight = None,
     deadline: Annotated[
         float | None, typer.Option(min=0, help="Count runs that take longer than this (ms).")
     ] = None,
@@ -69,7 +94,9 @@ def profile(
     from edgeprof.nets.model import parse_shape
     from edgeprof.profile import QUANTITIES, TAILS, find_network, profile_model
     from edgeprof.requirements import check_names, judge, parse_requirement
+    from edgeprof.store import check_store
     from edgeprof.sweep import open_target
+    from edgeprof.timing.longrun import long_s
 
     wanted = [parse_requirement(text) for text in require or ()]
     check_names(wanted, QUANTITIES)
@@ -77,23 +104,37 @@ def profile(
         raise SpecError("missed_pct needs a deadline", "give one in ms: --deadline 33")
     if trace is not None:
         check_target(trace)
+    if db is not None:
+        check_store(db)
+    stop = Stop(target_ci=o.percent(target_ci))
+    modes, held = o.words(power_mode), o.clocks(clocks)
+    if len(modes) > 1:
+        raise SpecError("a profile is of one power mode", "profile once for each, with --db FILE to keep all")
+    long = o.long_run(sustained, whole_time, rate, energy, in_flight)
     net, size = find_network(model, batch, dict(parse_shape(text) for text in shape or ()))
-    with open_target(board, backend, place=o.place(host, host_python)) as target:
-        say(f"{target.machine_title} · {target.runtime} · {net.label()}, batch {size}, {rounds} rounds")
+    with open_target(board, backend, place=o.place(host, host_python), device=device) as target:
+        plan = f"{net.label()}, batch {size}, {counted(rounds, 'round')}"
+        if long:
+            plan += f", then {duration(long_s(long))} more"
         try:
             with watching("profile") as watch:
                 found = profile_model(
                     net,
                     target,
                     batch=size,
+                    precision=precision,
                     threads=threads,
                     launch=launch,
+                    power_mode=modes[0] if modes else None,
+                    clocks=held[0] if held else None,
                     rounds=rounds,
-                    stop=Stop(target_ci=o.percent(target_ci)),
+                    stop=stop,
                     deadline_ms=deadline,
                     tails=any(one.name in TAILS for one in wanted),
+                    long=long,
                     db=db,
                     fresh=fresh,
+                    begins=lambda: say(f"{target.machine_title} · {target.runtime} · {plan}"),
                     watch=watch,
                     say=say,
                 )
@@ -105,6 +146,8 @@ def profile(
     verdicts = judge(wanted, quantities)
     if found.measurement.reason:
         say(f"warning: not every round was measured: {found.measurement.reason}")
+    for reason in found.failed:
+        say(f"failed: {reason}")
     warn(found.warnings)
     if trace is not None:
         from edgeprof.report.trace import write_trace
@@ -116,7 +159,9 @@ def profile(
     else:
         _show(found, quantities, top)
         show_verdicts(verdicts)
-    return 0 if all(v.outcome == "PASS" for v in verdicts) else o.NOT_MET
+    if not all(v.outcome == "PASS" for v in verdicts):
+        return o.NOT_MET
+    return 1 if found.failed else 0
 
 
 def _document(
@@ -153,6 +198,7 @@ def _document(
         "runs": sum(len(runs) for runs in found.runs_ms),
         "deadline": asdict(found.deadline) if found.deadline else None,
         "requirements": verdict_rows(verdicts),
+        "failed": found.failed,
         "operators_of_unknown_shape": found.unknown,
         "operators_without_kernel": found.removed,
         "warnings": found.warnings,
@@ -191,8 +237,9 @@ def _show(found: Profile, quantities: dict[str, Quantity | None], top: int) -> N
         print(f"  besides   {', '.join(times)}")
     if memory := quantities["memory_mib"]:
         print(f"  memory    {memory.value:.4g} MiB")
-    if energy := quantities["energy_mj"]:
+    if (energy := quantities["energy_mj"]) and "energy" not in m.telemetry:
         print(f"  energy    {energy.value:.4g} mJ a run")
+    _show_long(m.telemetry)
     if found.kernels:
         _show_kernels(found, top)
     else:
@@ -200,6 +247,22 @@ def _show(found: Profile, quantities: dict[str, Quantity | None], top: int) -> N
     if found.unknown:
         print(f"{len(found.unknown)} operators of unknown shape, their work is not counted:")
         print(f"  {', '.join(found.unknown)}"[:WIDTH])
+
+
+LONG = {"sustained": "on and on", "at_rate": "at a rate", "energy": "energy", "in_flight": "at once"}
+
+
+def _show_long(telemetry: Mapping[str, Any]) -> None:
+    """What it did beside its rounds, a paragraph each."""
+    from edgeprof.timing.inflight import images
+    from edgeprof.timing.longrun import told
+
+    for name, title in LONG.items():
+        if name in telemetry:
+            first, *below = told({name: telemetry[name]}, images).split("\n")
+            print(fill(first, WIDTH, initial_indent=f"  {title:<10}", subsequent_indent=" " * 12))
+            for line in below:
+                print(f"{'':10}{line}")
 
 
 def _tails() -> Sequence[str]:

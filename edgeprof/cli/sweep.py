@@ -23,47 +23,18 @@ def sweep(
         str | None,
         typer.Option(help="Warm the board up first until its temperature is steady, at most so long: 5m."),
     ] = None,
-    sustained: Annotated[
-        str | None,
-        typer.Option(
-            help="Each case on and on too until it is steady, so long at most, such as 10m: when does it throttle?"
-        ),
-    ] = None,
-    whole_time: Annotated[
-        bool,
-        typer.Option("--whole-time", help="With --sustained: all of its time, even if it is steady before."),
-    ] = False,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01, max=1e5, help="Each case so many times a second too: response times, up to the p99."
-        ),
-    ] = None,
-    energy: Annotated[
-        bool,
-        typer.Option(
-            "--energy",
-            help="Each case for 5 s more too, for the energy per tile, on a discrete GPU (a Jetson has it anyway).",
-        ),
-    ] = False,
-    in_flight: Annotated[
-        str | None,
-        typer.Option(
-            help="Each case so many times at once too: 1,2,4. What that gains, and how many are enough."
-        ),
-    ] = None,
+    sustained: o.Sustained = None,
+    whole_time: o.WholeTime = False,
+    rate: o.Rate = None,
+    energy: o.Energy = False,
+    in_flight: o.InFlight = None,
     power_mode: Annotated[
         str | None,
         typer.Option(
             help="Power modes of a Jetson, each network in all of them: MAXN,15W. As root; put back afterwards."
         ),
     ] = None,
-    clocks: Annotated[
-        str | None,
-        typer.Option(
-            help="max: hold clocks at their limits; base: a discrete GPU's at its base. As root; put back."
-        ),
-    ] = None,
+    clocks: o.HeldClocks = None,
     yes: o.Yes = False,
     host: o.HostName = None,
     host_python: o.HostPython = None,
@@ -129,11 +100,17 @@ def sweep(
     from edgeprof.backends.base import Stop
     from edgeprof.errors import SpecError
     from edgeprof.store import check_store
-    from edgeprof.sweep import cases_of, estimate_s, modes_measured, open_target, run_sweep
+    from edgeprof.sweep import (
+        cases_of,
+        check_long,
+        estimate_s,
+        images_for,
+        modes_measured,
+        open_target,
+        run_sweep,
+    )
     from edgeprof.sweeps.spec import read_sweep
-    from edgeprof.timing.energy import STEADY_S
-    from edgeprof.timing.inflight import depths_of
-    from edgeprof.timing.longrun import LongRun, long_s
+    from edgeprof.timing.longrun import long_s
 
     if filling := o.fills_memory(batch):
         if dry_run or budget:
@@ -161,15 +138,12 @@ def sweep(
     stop = Stop(target_ci=o.percent(target_ci))
     budget_s = o.seconds(budget) if budget is not None else None
     soak_s = o.seconds(soak) if soak is not None else None
-    sustained_s = o.seconds(sustained) if sustained is not None else None
-    if whole_time and not sustained_s:
-        raise SpecError("--whole-time is of --sustained", "give a time too: --sustained 10m")
-    depths = depths_of(o.numbers("in_flight", in_flight)) if in_flight is not None else None
-    more = LongRun(sustained_s, rate, STEADY_S if energy else None, depths, whole_time)
-    long = more if more.asked() else None
-    if dry_run:
-        check_store(db)
+    long = o.long_run(sustained, whole_time, rate, energy, in_flight)
+    check_store(db)
     with open_target(board, backend, place=o.place(host, host_python), device=device) as target:
+        if dry_run or filling:
+            check_long(target, long)
+            images_for(cases_of(sweeps, target, tiles), tiles)
         if filling:
             from edgeprof.largest import fill_memory
 
@@ -188,9 +162,7 @@ def sweep(
             else:
                 print(f"{plan} on {target.machine_title}")
             return 0
-        say(
-            f"{target.machine_title} · {target.runtime} · {plan if budget_s is None else f'for {duration(budget_s)}'}"
-        )
+        wall = plan if budget_s is None else f"for {duration(budget_s)}"
         try:
             with watching("sweep") as watch:
                 result = run_sweep(
@@ -205,6 +177,7 @@ def sweep(
                     long=long,
                     tiles=tiles,
                     agree=partial(o.agreed, yes=yes),
+                    begins=lambda: say(f"{target.machine_title} · {target.runtime} · {wall}"),
                     watch=watch,
                     say=say,
                 )

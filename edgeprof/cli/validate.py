@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeprof.cli import options as o
 from edgeprof.cli.output import counted, print_json, say, warn, watching
+
+if TYPE_CHECKING:
+    from edgeprof.fit.law import Law
+    from edgeprof.sweep import Target
 
 WORST = 5
 
@@ -35,23 +40,19 @@ def validate(
     """
     from edgeprof.backends.base import Stop
     from edgeprof.fit.law_file import read_law
+    from edgeprof.store import check_store
     from edgeprof.sweep import open_target
     from edgeprof.validation import validate_law
 
     found_law = read_law(law)
+    check_store(db)
+    stop = Stop(target_ci=o.percent(target_ci))
     with open_target(board, backend, place=o.place(host, host_python)) as target:
-        for what, fitted, here in (
-            ("machine", found_law.machine.get("model", ""), target.machine.get("model", "")),
-            ("runtime", found_law.runtime, target.runtime),
-            ("power mode", found_law.machine.get("power_mode", target.power_mode), target.power_mode),
-            ("clocks", found_law.machine.get("clocks", "free"), target.clocks or "free"),
-        ):
-            if found_law.clocks and what in ("power mode", "clocks"):  # one law is of several
-                continue
-            if fitted and fitted != here:
-                say(
-                    f"warning: the law is of {what} {fitted}, and this is {here}: the scores tell how far it carries"
-                )
+
+        def begins() -> None:
+            for difference in _differences(found_law, target):
+                say(f"warning: the law is of {difference}: the scores tell how far it carries")
+
         try:
             with watching("validate") as watch:
                 scores, result = validate_law(
@@ -61,7 +62,8 @@ def validate(
                     nets=nets,
                     seed=seed,
                     rounds=rounds,
-                    stop=Stop(target_ci=o.percent(target_ci)),
+                    stop=stop,
+                    begins=begins,
                     watch=watch,
                     say=say,
                 )
@@ -97,3 +99,17 @@ def validate(
         off = 100 * (row.predicted_ms / row.measured_ms - 1)
         print(f"    {off:+6.1f} %  {row.measured_ms:9.4g} ms  {row.net[:45]} · batch {row.batch}")
     return 1 if result.failed else 0
+
+
+def _differences(law: Law, target: Target) -> Iterator[str]:
+    """What of the target is other than where the law was fitted."""
+    for what, fitted, here in (
+        ("machine", law.machine.get("model", ""), target.machine.get("model", "")),
+        ("runtime", law.runtime, target.runtime),
+        ("power mode", law.machine.get("power_mode", target.power_mode), target.power_mode),
+        ("clocks", law.machine.get("clocks", "free"), target.clocks or "free"),
+    ):
+        if law.clocks and what in ("power mode", "clocks"):  # one law is of several
+            continue
+        if fitted and fitted != here:
+            yield f"{what} {fitted}, and this is {here}"

@@ -1,7 +1,8 @@
 """A profile as a trace of Chrome's Trace Event Format, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
 The JSON object form: metadata events (``ph`` M) name processes and threads, complete events (``ph`` X) have a start
-and a duration in microseconds. Events of one thread do not overlap, which Perfetto asks for.
+and a duration in microseconds, counter events (``ph`` C) a value from their time on. Events of one thread do not
+overlap, which Perfetto asks for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from edgeprof.files import write_whole
 from edgeprof.profile import Profile
 
-RUN, MEASURED = 1, 2  # processes: one run taken apart, and the runs that were timed
+RUN, MEASURED, ON_AND_ON = 1, 2, 3  # processes: one run taken apart, the runs that were timed, a long run
 MOST_RUNS = 20_000  # of each round, so that a file opens
 
 
@@ -23,12 +24,13 @@ def trace_json(found: Profile) -> str:
     """The text of the trace.
 
     One process shows a run of the latency: its kernels end to end in their order, and what they leave of it. The other
-    shows every timed run as it came, a thread a round: the tails.
+    shows every timed run as it came, a thread a round: the tails. Where it ran on and on too, a third has throughput,
+    power, clock and temperature over that time.
     """
     m = found.measurement
     return json.dumps(
         {
-            "traceEvents": [*_run(found), *_timed(found)],
+            "traceEvents": [*_run(found), *_timed(found), *_on_and_on(found)],
             "displayTimeUnit": "ms",
             "otherData": {
                 "network": found.net.label(),
@@ -88,6 +90,26 @@ def _timed(found: Profile) -> Iterator[dict[str, Any]]:
             name = "missed deadline" if late else "run"
             yield _complete(name, name, MEASURED, number, at, lasts, {"run": order, "ms": float(ms)})
             at += lasts
+
+
+def _on_and_on(found: Profile) -> Iterator[dict[str, Any]]:
+    """Counter events (``ph`` C), each from the beginning of its point on."""
+    curve = found.measurement.telemetry.get("sustained", {}).get("curve", ())
+    if curve:
+        yield from _named(ON_AND_ON, "on and on", {})
+    at_s = 0.0
+    for point in curve:
+        for name, value in point.items():
+            if name != "at_s":
+                yield {
+                    "ph": "C",
+                    "name": name,
+                    "pid": ON_AND_ON,
+                    "tid": 0,
+                    "ts": 1e6 * at_s,
+                    "args": {name: value},
+                }
+        at_s = point["at_s"]
 
 
 def _ns(ms: float) -> int:

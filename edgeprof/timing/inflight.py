@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -15,6 +15,7 @@ TURNS = 8  # of each depth: so many pairs are behind a speed-up
 TURN_S = 0.4
 LEVEL = 0.95
 SHORT_MS = 0.05  # of a run: below, Python's lock between two runs is what limits them
+Speed = Callable[[float], str]
 GAIN = 0.01  # a deeper one that is not shown to be so much faster gains nothing
 
 
@@ -83,25 +84,35 @@ def gain(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, fl
     return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
 
 
-def told(found: Mapping[str, Any]) -> str:
+def tiles(tiles_per_ms: float) -> str:
+    """A throughput for people, of networks of the family."""
+    return f"{tiles_per_ms:.4g} tiles/ms"
+
+
+def images(tiles_per_ms: float) -> str:
+    """A throughput for people, of any model."""
+    return f"{1e3 * tiles_per_ms:.4g} images/s"
+
+
+def told(found: Mapping[str, Any], speed: Speed = tiles) -> str:
     """In a few words, for people."""
     depths = {one["depth"]: one for one in found["at_depth"]}
     best = found.get("enough", max(depths))
     if len(depths) == 1:
-        return f"{depths[1]['tiles_per_ms']:.4g} tiles/ms one at a time"
+        return f"{speed(depths[1]['tiles_per_ms'])} one at a time"
     if found["python_lock"]:
         return "so short that Python's lock limits several at once, not the network"
     if best == 1:
-        return f"{depths[1]['tiles_per_ms']:.4g} tiles/ms one at a time, and more are no faster"
+        return f"{speed(depths[1]['tiles_per_ms'])} one at a time, and more are no faster"
     low, high = depths[best]["speedup_interval"]
     more = "more are no faster" if "enough" in found else "more may be faster"
     return f"{best} at once: {depths[best]['speedup']:.2f} [{low:.2f}, {high:.2f}] times as fast, {more}"
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
+def lines(found: Mapping[str, Any], speed: Speed = tiles) -> list[str]:
     """For people, a line for each depth."""
     return [
-        f"  {one['depth']:>2} at once  {one['tiles_per_ms']:>9.4g} tiles/ms"
+        f"  {one['depth']:>2} at once  {speed(one['tiles_per_ms']):>18}"
         f"  p50 {one['p50_ms']:.4g} ms, p99 {one['p99_ms']:.4g} ms"
         for one in found["at_depth"]
     ]

@@ -298,13 +298,14 @@ def _per_joule(batch: int, ran: Sustained, looks: Sequence[Look], total_mw: Tota
     return ran.runs * batch / (power / 1e3 * ran.spent_s) if power else None
 
 
-def told(found: Mapping[str, Any]) -> str:
-    """A line for people, or several where several ran at once."""
+def told(found: Mapping[str, Any], speed: inflight.Speed = inflight.tiles) -> str:
+    """A line for people, or several where several ran at once; ``speed`` writes a throughput (tiles/ms)."""
     parts = []
     if run := found.get("sustained"):
-        parts.append(f"{run.get('start_tiles_per_ms', run['tiles_per_ms']):.4g} tiles/ms at first")
+        parts.append(f"{speed(run.get('start_tiles_per_ms', run['tiles_per_ms']))} at first")
         if "steady_from_s" in run:
-            parts.append(f"{run['steady_tiles_per_ms']:.4g} steadily from {run['steady_from_s']:.0f} s on")
+            steadily = speed(run["steady_tiles_per_ms"]).split()[0]
+            parts.append(f"{steadily} steadily from {run['steady_from_s']:.0f} s on")
         else:
             parts.append(f"not steady within {run['spent_s']:.0f} s")
         if run.get("ended") == "steady":
@@ -321,6 +322,6 @@ def told(found: Mapping[str, Any]) -> str:
         parts.append(steady.told(run))
     below = []
     if run := found.get("in_flight"):
-        parts.append(inflight.told(run))
-        below = inflight.lines(run)
+        parts.append(inflight.told(run, speed))
+        below = inflight.lines(run, speed)
     return "\n".join([", ".join(parts), *below])

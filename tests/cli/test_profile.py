@@ -10,11 +10,24 @@ from typing import Any
 
 import pytest
 
+from edgeprof.boards.sensors.nvpmodel import read_power_mode
+from edgeprof.timing.drift import SENTINELS
+
 LAW = Path(__file__).parents[1] / "data" / "laws" / "cpu-kernels.json"
 BOARD = ("--backend", f"simulated:{LAW},noise=1%")
 Edgeprof = Callable[..., tuple[int, str, str]]
 EdgeprofJson = Callable[..., Any]
 Refused = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentinel instead of three, no peaks of the board, short turns and loops."""
+    monkeypatch.setattr("edgeprof.timing.drift.SENTINELS", {"compute": SENTINELS["compute"]})
+    monkeypatch.setattr("edgeprof.profile.measure_roofline", lambda *_: None)
+    monkeypatch.setattr("edgeprof.timing.inflight.TURN_S", 0.01)
+    monkeypatch.setattr("edgeprof.timing.energy.STEADY_S", 0.05)
+    monkeypatch.setattr("edgeprof.timing.energy.SETTLE_S", 0.05)
 
 
 def test_a_real_model_on_this_processor(
@@ -33,6 +46,55 @@ def test_a_real_model_on_this_processor(
     assert "peaks measured here" in out
     assert [line for line in out.splitlines() if len(line) > 80] == []
     assert json.loads((here / "t.json").read_text("utf-8"))["traceEvents"]
+
+
+def test_it_runs_on_and_on_at_a_rate_and_several_times_at_once_too(
+    edgeprof: Edgeprof,
+    edgeprof_json: EdgeprofJson,
+    here: Path,
+    model_files: Mapping[str, Path],
+    hasty: None,
+) -> None:
+    command = ("profile", str(model_files["image13"]), "--batch", "2", "--rounds", "1", "--target-ci", "50%")
+    command += ("--threads", "1", "--sustained", "1.2s", "--rate", "2000", "--in-flight", "2", "--db", "p.db")
+    status, out, err = edgeprof(*command, "--trace", "t.json")
+    assert status == 0, err
+    assert "image13, batch 2, 1 round, then 2 s more\n" in err
+    assert " images/s at first" in out
+    assert "\n  at a rate 2000 runs/s: p50 " in out
+    assert "\n             2 at once  " in out
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+    events = json.loads((here / "t.json").read_text("utf-8"))["traceEvents"]
+    found = edgeprof_json(*command)["telemetry"]  # what the database has is not run again
+    assert found["at_rate"]["runs"] == 1000
+    assert [one["depth"] for one in found["in_flight"]["at_depth"]] == [1, 2]
+    assert f"{1e3 * found['sustained']['start_tiles_per_ms']:.4g} images/s at first" in out
+    counters = [event for event in events if event["ph"] == "C" and event["name"] == "tiles_per_ms"]
+    curve = found["sustained"]["curve"]
+    assert [event["args"]["tiles_per_ms"] for event in counters] == [at["tiles_per_ms"] for at in curve]
+    assert counters[0]["ts"] == 0
+
+
+def test_on_a_board_with_power_modes_and_sensors(
+    edgeprof: Edgeprof,
+    refused: Refused,
+    emulated: Callable[[str], Path],
+    hasty: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = emulated("orin-nano")
+    monkeypatch.setenv("EDGEPROF_ROOT", str(root))
+    before = read_power_mode(root)
+    command = ("profile", "lenet5", "--board", "jetson", "--backend", "ort-cpu", "--rounds", "1", "--threads")
+    command += ("1", "--target-ci", "50%", "--energy", "--power-mode", "7W", "--clocks", "max")
+    status, out, err = edgeprof(*command)
+    assert status == 0, err
+    assert "power mode 7W, clocks held at their limits\n" in err
+    assert "\n  energy    " in out
+    assert " mJ/tile (" in out
+    assert read_power_mode(root) == before
+    assert "one power mode" in refused("profile", "lenet5", "--power-mode", "7W,15W")[0]
+    assert "no power mode 'MAXN'" in refused(*command[:6], "--power-mode", "MAXN")[0]
 
 
 def test_a_model_that_cannot_run(
@@ -57,6 +119,12 @@ def test_a_model_that_cannot_run(
         (["lenet5", "--require", "missed_pct<1"], "needs a deadline"),
         (["lenet5", "--batch", "0"], "--batch"),
         (["lenet5", "--launch", "async"], "no launch mode 'async'"),
+        (["lenet5", "--precision", "tf32"], "no precision 'tf32'"),
+        (["lenet5", "--device", "dla0"], "has no devices to choose from"),
+        (["lenet5", "--rate", "30"], "does not run on and on"),
+        (["lenet5", "--power-mode", "15W"], "no power modes to set"),
+        (["lenet5", "--whole-time"], "is of --sustained"),
+        (["lenet5", "--db", "no/p.db"], "unable to open database file"),
         (["broken.onnx"], "is not ONNX"),
         (["{image13}"], "axis 0 is of open size"),
         (["{text}", "--batch", "2"], "input 'ids' is batch×length: axis 1 is of open size"),
@@ -70,7 +138,7 @@ def test_requests_that_are_wrong(
     filled = [text.format(**model_files) if "{" in text else text for text in arguments]
     status, out, err = edgeprof("profile", *filled, *BOARD)
     assert (status, out) == (2, "")
-    assert "Traceback" not in err
+    assert len(err.splitlines()) == 2  # nothing is said of a plan that is refused
     assert says in err
 
 

@@ -226,3 +226,21 @@ def test_what_to_try_next_can_be_pasted(edgeprof: Callable[..., Any], here: Path
     assert (
         "edgeprof predict --law 'a law.json'" in edgeprof("fit", "--db", "my é.db", "--out", "a law.json")[1]
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--rate", "50"], "does not run on and on"),
+        (["--tiles", "nowhere"], "no such file or folder: nowhere"),
+        (["--db", "no/such.db"], "unable to open database file"),
+        (["--db", "text.db"], "is not a database"),
+    ],
+)
+def test_what_is_refused_is_refused_first(
+    flags: list[str], says: str, refused: Callable[..., tuple[str, str]], here: Path
+) -> None:
+    (here / "text.db").write_text("no database")
+    for more in ((), ("--dry-run",)):
+        assert says in refused("sweep", "quick", "--backend", STUDY, *flags, *more)[0]
+    assert [path.name for path in here.iterdir()] == ["text.db"]
