@@ -110,7 +110,7 @@ def started() -> Callable[..., subprocess.Popen[str]]:
 
 
 def two_lines(status: int, out: str, err: str) -> tuple[str, str]:
-    """What an error says: exactly two lines, the last ones. A sweep may have said before what it sets out to do."""
+    """What an error says: exactly two lines."""
     lines: Sequence[str] = err.splitlines()
     assert sum(line.startswith(("error:", "hint:")) for line in lines) == 2, err
     assert status == 2, err

@@ -279,7 +279,9 @@ def test_a_full_disk(
 ) -> None:
     arguments = ["sweep", "group1", "group2", "group3", "group4", "--backend", STUDY, "--db", "f.db"]
     done = process(*arguments, "--json", cwd=here, preexec_fn=limited)
-    message, hint = said(done.returncode, done.stdout, done.stderr)
+    plan, _, trouble = done.stderr.partition("\n")
+    assert "121 cases" in plan
+    message, hint = said(done.returncode, done.stdout, trouble)
     assert "f.db" in message
     assert "space" in hint or "kept" in hint
     kept = edgeprof_json("export", "--db", "f.db")
