@@ -44,7 +44,7 @@ _API = {
     "write_page": "edgeprof.report.page",
     "write_figures": "edgeprof.report.static",
     "compare_sides": "edgeprof.compare",
-    "judged": "edgeprof.gate",
+    "judged": "edgeprof.compare.gate",
     "design_page": "edgeprof.report.design",
     "frame": "edgeprof.frames",
     "kernel_frame": "edgeprof.frames",

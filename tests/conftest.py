@@ -72,7 +72,7 @@ def made():
     """Make one side of a comparison: networks measured in rounds that are made up (:func:`made_rounds`)."""
 
     def side(**settings):
-        from edgeprof.side import measured_side
+        from edgeprof.compare.side import measured_side
         from edgeprof.timing.measurement import measurement
 
         simulated, estimator = settings.pop("simulated", False), settings.pop("estimator", "low-decile")

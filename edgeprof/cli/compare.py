@@ -17,8 +17,8 @@ from edgeprof.errors import SpecError
 
 if TYPE_CHECKING:
     from edgeprof.compare import Comparison, Pair
-    from edgeprof.gate import Gate
-    from edgeprof.side import Side
+    from edgeprof.compare.gate import Gate
+    from edgeprof.compare.side import Side
     from edgeprof.timing.ratio import Ratio
 
 NOT_MET = 3
@@ -54,7 +54,7 @@ def compare(
     Example: edgeprof compare desk.db board.db:threads=1 --fail-if-slower 5%
     """
     from edgeprof.compare import compare_sides
-    from edgeprof.gate import judged
+    from edgeprof.compare.gate import judged
 
     if fail_if_unsure and fail_if_slower is None:
         raise SpecError("--fail-if-unsure is of --fail-if-slower", "add --fail-if-slower 5%")

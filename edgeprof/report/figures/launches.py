@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from edgeprof.compare import verdict
+from edgeprof.compare.comparison import verdict
 from edgeprof.report.figure import Figure, Guide, Series, Table, amounts_axis, log_axis, shown
 from edgeprof.report.figures.ratios import BARS, LEVEL, Pair, readings, speed_ups
 from edgeprof.sweeps.case import Case

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edgeprof.backends.base import Stop
-from edgeprof.compare import compare_sides, flat_rows, kind_row, pair_row, verdict
-from edgeprof.errors import CompareError, FitError, StoreError
+from edgeprof.compare import compare_sides, pair_row
+from edgeprof.compare.side import measured_side
+from edgeprof.errors import CompareError
 from edgeprof.fit.intervals import FAR_OUTSIDE
 from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.nets.spec import net_spec
-from edgeprof.side import measured_side, read_side
 from edgeprof.store import Store
 from edgeprof.sweep import open_target
 from edgeprof.sweeps.case import Case, Workload
@@ -90,24 +90,6 @@ def test_two_sweeps_of_the_same_have_no_difference(made):
     assert found.verdict(found.speedup) == "no difference"
     assert found.counted()["faster"] + found.counted()["slower"] <= 6
     assert not any(p.same for p in found.pairs)
-
-
-@pytest.mark.parametrize(
-    ("interval", "says"),
-    [
-        ((1.02, 1.03), "faster"),
-        ((0.9, 0.99), "slower"),
-        ((0.98, 1.04), "no difference"),
-        ((1.002, 1.009), "no difference"),
-        ((0.9, 1.1), "unclear"),
-        ((0.99, 1.06), "unclear"),
-        ((1.001, 1.2), "faster"),
-        ((1.0, 1.0), "no difference"),
-        (None, "unclear"),
-    ],
-)
-def test_verdicts(interval, says):
-    assert verdict(interval) == says
 
 
 # --- partners
@@ -336,33 +318,6 @@ def test_simulated_against_measured_is_flagged(made):
     assert "A is estimated by low-decile, B by median" in notes
 
 
-# --- as plain values
-
-
-def test_rows_are_what_figures_need(made):
-    a = made(nets=3)
-    b = made(nets=3, machine="new", factors={"Gemm": 0.5}, seed=1)
-    found = compare_sides(a, b)
-    rows = flat_rows(found)
-    assert len({tuple(row) for row in rows}) == 1
-    whole = [row for row in rows if row["kind"] == "latency"]
-    assert len(whole) == 3
-    for row, pair in zip(whole, found.pairs, strict=True):
-        assert row["a_ms"] == pair.latency_ms[0]
-        assert row["a_ms_per_tile"] == row["a_ms"] / row["batch"]
-        assert row["speedup"] == pytest.approx(row["a_ms"] / row["b_ms"])
-        assert row["speedup_low"] < row["speedup"] < row["speedup_high"]
-        assert (row["a_machine"], row["b_machine"]) == ("EPYC", "new")
-    gemm = [row for row in rows if row["kind"] == "Gemm"]
-    assert all(
-        row["a_share"] == pytest.approx(row["a_ms"] / pair.latency_ms[0])
-        for row, pair in zip(gemm, found.pairs, strict=True)
-    )
-    one = pair_row(found, found.pairs[0])
-    assert one["a_tiles_per_ms"] == one["batch"] / one["a_latency_ms"]
-    assert {"kind", "a_share", "b_share", "speedup", "interval"} <= set(kind_row(found, found.kinds[0]))
-
-
 # --- measured on this machine
 
 
@@ -391,23 +346,3 @@ def test_rounds_of_this_machine_taken_in_turn():
     assert math.fsum(k.a_share for k in found.kinds if not k.kind.endswith(".*")) == pytest.approx(1)
     predicted = compare_sides(a, "gtx960-theano")
     assert set(predicted.differ) == {"board", "machine", "backend", "runtime"}
-
-
-# --- sides by name
-
-
-def test_names_of_sides(database, tmp_path):
-    database("edgeprof.db", nets=2, backend="simulated:law,noise=0.01")
-    assert len(read_side(":batch=1").cases) == 1
-    assert len(read_side("edgeprof.db:backend=simulated:law,noise=0.01,batch=2").cases) == 1
-    assert read_side("gtx960-theano").law.name == "gtx960-theano"
-    write_law(read_law("gtx960-theano"), tmp_path / "x.json")
-    assert read_side("x.json").law.name == "gtx960-theano"
-    database("odd:batch=1.db", nets=2)
-    assert len(read_side("odd:batch=1.db").cases) == 2
-    with pytest.raises(FitError, match="'colour=red' is no condition"):
-        read_side("edgeprof.db:colour=red")
-    with pytest.raises(FitError, match="no measurement has batch=7"):
-        read_side("edgeprof.db:batch=7")
-    with pytest.raises(StoreError, match=r"no database none\.db"):
-        read_side("none.db")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeprof.compare import compare_sides
-from edgeprof.gate import judged
+from edgeprof.compare.gate import judged
 
 
 def test_no_change_passes(made):

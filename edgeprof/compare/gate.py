@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Literal
 
-from edgeprof.compare import Comparison, Pair
-from edgeprof.side import Timed
+from edgeprof.compare.comparison import Comparison, Pair
+from edgeprof.compare.side import Timed
 from edgeprof.timing.ratio import Ratio
 
 Judgement = Literal["pass", "fail", "inconclusive"]

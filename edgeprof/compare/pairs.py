@@ -1,4 +1,4 @@
-"""Compare: how many times as fast one side is as another, network by network and kernel kind by kernel kind.
+"""Pairs: how many times as fast one side is as another, network by network and kernel kind by kernel kind.
 
 Cases are partners when everything about them is equal but what differs between the sides as a whole: the board, say, or
 the number of threads. A speed-up is the time of A over the time of B: above 1, B is faster.
@@ -7,131 +7,21 @@ the number of threads. A speed-up is the time of A over the time of B: above 1, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
+from edgeprof.compare.comparison import NETWORK, Comparison, KindRatio, Pair, Part, key_of
+from edgeprof.compare.side import Side, Timed, predicted, read_side
 from edgeprof.errors import CompareError
-from edgeprof.export import joined, knobs
 from edgeprof.fit.intervals import FAR_OUTSIDE
 from edgeprof.fit.law import Law
-from edgeprof.side import Side, Timed, predicted, read_side
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.ratio import Ratio, Reading, mean_ratio, ratios
 
-Verdict = Literal["faster", "slower", "no difference", "unclear"]
-
 LEVEL = 0.95
-NETWORK = ("net", "batch")  # what is run; everything else is how and where
-NEGLIGIBLE = 1.01  # a difference within this counts as none, however sure it is: sessions repeat no better
-TELLING = 1.05  # where an interval around 1 reaches beyond this, nothing can be told
 REST = "unattributed"
-WHOLE = "latency"
-COLUMNS = ("kind", "a_ms", "b_ms", "a_ms_per_tile", "b_ms_per_tile", "a_share", "b_share", "speedup")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A kind of kernel in one pair: its time on each side, None where a side has none of it."""
-
-    kind: str
-    a: Reading | None = None
-    b: Reading | None = None
-    ratio: Ratio | None = None
-
-    @property
-    def a_ms(self) -> float | None:
-        """Its time in a run on side A."""
-        return self.a.ms if self.a else None
-
-    @property
-    def b_ms(self) -> float | None:
-        """Its time in a run on side B."""
-        return self.b.ms if self.b else None
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A case of A and its partner in B, with the speed-up of B over A; ``same`` where they are one measurement."""
-
-    a: Timed
-    b: Timed
-    ratio: Ratio
-    parts: tuple[Part, ...]
-    same: bool
-
-    @property
-    def latency_ms(self) -> tuple[float, float]:
-        """Both times of a run."""
-        assert self.a.latency and self.b.latency
-        return self.a.latency.ms, self.b.latency.ms
-
-    @property
-    def label(self) -> str:
-        """A line for people."""
-        return self.a.case.label()
-
-
-@dataclass(frozen=True)
-class KindRatio:
-    """A kind of kernel over all pairs, or all kinds of an operator (``Conv.*``): the mean of its share of each side's
-    latency, and the speed-up where both sides have it, in ``cases`` of ``networks``."""
-
-    kind: str
-    a_share: float
-    b_share: float
-    ratio: Ratio | None
-    cases: int
-    networks: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two sides compared. ``differ`` has what tells them apart, with both values; ``matched`` what partners have in
-    common; ``only_a`` and ``only_b`` the cases without a partner, failed ones apart: ``failed`` has each with its side.
-    Pairs of the largest difference come first. ``notes`` say what to bear in mind."""
-
-    a: Side
-    b: Side
-    level: float
-    differ: Mapping[str, tuple[str, str]]
-    matched: tuple[str, ...]
-    pairs: tuple[Pair, ...]
-    speedup: Ratio
-    kinds: tuple[KindRatio, ...]
-    only_a: tuple[Case, ...]
-    only_b: tuple[Case, ...]
-    failed: tuple[tuple[Literal["A", "B"], Timed], ...]
-    notes: tuple[str, ...]
-
-    @property
-    def networks(self) -> int:
-        """Different networks among the pairs."""
-        return len({pair.a.case.net for pair in self.pairs})
-
-    @property
-    def alike(self) -> dict[str, str]:
-        """What all pairs have in common, the networks apart."""
-        found = {}
-        for name in self.matched:
-            values = {str(value) for pair in self.pairs if (value := getattr(pair.a.case, name))}
-            if len(values) == 1 and name not in NETWORK:
-                found[name] = values.pop()
-        return found
-
-    def verdict(self, ratio: Ratio) -> Verdict:
-        """What a speed-up of this comparison amounts to."""
-        return verdict(ratio.interval(self.level))
-
-    def key(self, timed: Timed) -> tuple[Any, ...]:
-        """What a case has in common with its partner."""
-        return _key(timed, self.matched)
-
-    def counted(self) -> dict[Verdict, int]:
-        """How many pairs have each verdict."""
-        found = [self.verdict(pair.ratio) for pair in self.pairs]
-        return {v: found.count(v) for v in ("faster", "slower", "no difference", "unclear")}
 
 
 def compare_sides(a: Side | str, b: Side | str, level: float = LEVEL) -> Comparison:
@@ -183,108 +73,6 @@ def compare_sides(a: Side | str, b: Side | str, level: float = LEVEL) -> Compari
     )
 
 
-def verdict(interval: tuple[float, float] | None) -> Verdict:
-    """What an interval of a speed-up amounts to: a difference within 1 % is none; an interval around 1 that reaches
-    beyond 5 % tells nothing."""
-    if interval is None:
-        return "unclear"
-    low, high = interval
-    if low >= 1 / NEGLIGIBLE and high <= NEGLIGIBLE:
-        return "no difference"
-    if low > 1:
-        return "faster"
-    if high < 1:
-        return "slower"
-    return "no difference" if low >= 1 / TELLING and high <= TELLING else "unclear"
-
-
-# --- as plain values
-
-
-def pair_row(found: Comparison, pair: Pair) -> dict[str, Any]:
-    """A pair with every number named by side and unit, kernels as a list; unknown is None."""
-    a_ms, b_ms = pair.latency_ms
-    batch = pair.a.case.batch
-    return {
-        **_identity(found, pair),
-        "a_latency_ms": a_ms,
-        "b_latency_ms": b_ms,
-        "a_ms_per_tile": a_ms / batch,
-        "b_ms_per_tile": b_ms / batch,
-        "a_tiles_per_ms": batch / a_ms,
-        "b_tiles_per_ms": batch / b_ms,
-        "speedup": pair.ratio.speedup,
-        "interval": pair.ratio.interval(found.level),
-        "verdict": found.verdict(pair.ratio),
-        "a_status": pair.a.status,
-        "b_status": pair.b.status,
-        "same": pair.same,
-        "outside": [*pair.a.outside, *pair.b.outside],
-        "interval_unknown": pair.a.interval_unknown or pair.b.interval_unknown,
-        "kernels": [_part_row(found, pair, part) for part in pair.parts],
-    }
-
-
-def _identity(found: Comparison, pair: Pair) -> dict[str, Any]:
-    ours, theirs = pair.a.case.identity(), pair.b.case.identity()
-    own = {name: value for name, value in ours.items() if name in found.matched}
-    for name in found.differ:
-        own |= {f"a_{name}": ours[name], f"b_{name}": theirs[name]}
-    return own
-
-
-def _part_row(found: Comparison, pair: Pair, part: Part) -> dict[str, Any]:
-    times = [part.a_ms, part.b_ms]
-    a_tile, b_tile = (None if ms is None else ms / pair.a.case.batch for ms in times)
-    a_share, b_share = (
-        None if ms is None else ms / whole for ms, whole in zip(times, pair.latency_ms, strict=True)
-    )
-    return {
-        "kind": part.kind,
-        "a_ms": part.a_ms,
-        "b_ms": part.b_ms,
-        "a_ms_per_tile": a_tile,
-        "b_ms_per_tile": b_tile,
-        "a_share": a_share,
-        "b_share": b_share,
-        "speedup": part.ratio.speedup if part.ratio else None,
-        "interval": part.ratio.interval(found.level) if part.ratio else None,
-    }
-
-
-def kind_row(found: Comparison, kind: KindRatio) -> dict[str, Any]:
-    """A kind of kernel over all pairs, as plain values."""
-    return {
-        "kind": kind.kind,
-        "a_share": kind.a_share,
-        "b_share": kind.b_share,
-        "speedup": kind.ratio.speedup if kind.ratio else None,
-        "interval": kind.ratio.interval(found.level) if kind.ratio else None,
-        "verdict": found.verdict(kind.ratio) if kind.ratio else None,
-        "cases": kind.cases,
-        "networks": kind.networks,
-    }
-
-
-def flat_rows(found: Comparison) -> list[dict[str, Any]]:
-    """One row for each case's latency and one for each kind of its kernels, all with the same columns: what figures of
-    tiles/ms, of a kernel's ms/tile and of speed-ups are drawn from."""
-    rows = []
-    for pair in found.pairs:
-        row = pair_row(found, pair)
-        case = {name: value for name, value in _identity(found, pair).items() if name != "net"}
-        identity = {**knobs(pair.a.case.net), **joined("", case)}
-        whole = {"a_ms": row["a_latency_ms"], "b_ms": row["b_latency_ms"], "a_share": 1.0, "b_share": 1.0}
-        for part in ({**row, **whole, "kind": WHOLE}, *row["kernels"]):
-            low, high = part["interval"] or (None, None)
-            numbers = {name: part[name] for name in COLUMNS}
-            numbers |= {"speedup_low": low, "speedup_high": high, "verdict": part.get("verdict")}
-            rows.append({**identity, **numbers})
-    of_network = dict.fromkeys(name for row in rows for name in row if name.startswith("net."))
-    names = dict.fromkeys([*of_network, *rows[0]])
-    return [{name: row.get(name) for name in names} for row in rows]
-
-
 # --- partners
 
 
@@ -312,12 +100,8 @@ def _values(side: Side, name: str) -> list[Any]:
     return list(dict.fromkeys(getattr(t.case, name) for t in side.cases if t.latency))
 
 
-def _key(timed: Timed, by: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(getattr(timed.case, name) for name in by)
-
-
 def _partners(a: Side, b: Side, by: Sequence[str]) -> list[tuple[Timed | None, Timed | None]]:
-    ours, theirs = ({_key(t, by): t for t in side.cases} for side in (a, b))
+    ours, theirs = ({key_of(t, by): t for t in side.cases} for side in (a, b))
     return [(ours.get(key), theirs.get(key)) for key in dict.fromkeys([*ours, *theirs])]
 
 
