@@ -127,10 +127,13 @@ class Device:
         self._call("cuStreamSynchronize", ctypes.c_void_p(self.stream))
 
     def allocate(self, size):
-        """The address of ``size`` bytes of the GPU's memory; RuntimeError that says ``out of memory`` where they are
-        not to be had."""
+        """The address of ``size`` bytes of the GPU's memory; RuntimeError that says ``out of memory``, and how much was
+        asked for, where they are not to be had."""
         address = ctypes.c_uint64()
-        self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size, 1)))
+        try:
+            self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size, 1)))
+        except RuntimeError as error:
+            raise RuntimeError("%s: requested buffer of size %d" % (error, size)) from None
         return address.value
 
     def free(self, address):

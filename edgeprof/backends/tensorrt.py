@@ -43,7 +43,10 @@ NUMPY = {
     "INT64": "int64",
     "BOOL": "bool",
 }
-SHORT_OF_MEMORY = re.compile("OutOfMemory|[Oo]ut of memory|insufficient memory|CUDA out of memory")
+SHORT_OF_MEMORY = re.compile(
+    "OutOfMemory|[Oo]ut of memory|insufficient memory|memory \\([0-9]+ bytes\\) could not be allocated"
+)
+ASKED = re.compile(r"memory \(([0-9]{1,18}) bytes\) could not|[Rr]equested size (?:was|of) ([0-9]{1,18})")
 WARNING = 2  # of severities: 0 and 1 are errors, 3 and 4 are talk
 TOLD = 200  # messages that are kept; one that every run repeats must not fill the memory
 
@@ -279,11 +282,23 @@ def give_to_dla(tensorrt, builder, config, options):
 
 
 def trouble(logger, what):
-    """What went wrong, from what TensorRT told: MemoryError where memory was short, else Refused."""
-    text = logger.last_error()
-    if any(SHORT_OF_MEMORY.search(told) for _, told in logger.told):
-        return MemoryError("%s: out of memory: %s" % (what, text[:300]))
-    return Refused("%s: %s" % (what, text[:400]) if text else what)
+    """What went wrong, from what TensorRT told: NoRoom where memory was short, else Refused."""
+    short = [told for _, told in logger.told if SHORT_OF_MEMORY.search(told)]
+    if not short:
+        text = logger.last_error()
+        return Refused("%s: %s" % (what, text[:400]) if text else what)
+    sizes = [int(one or other) for told in short for one, other in ASKED.findall(told)]
+    return NoRoom(
+        "%s: out of memory: %s" % (what, " ".join(short[-1].split())[:300]), sizes[-1] if sizes else None
+    )
+
+
+class NoRoom(MemoryError):
+    """Memory was short. The bytes that were asked for in one piece (None where nobody says) are where NumPy has them."""
+
+    def __init__(self, text, size):
+        super(NoRoom, self).__init__(text)
+        self._total_size = size
 
 
 class Session(object):

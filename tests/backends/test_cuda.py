@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edgeprof.backends.cuda import CudaError, Device
+from edgeprof.timing.worker import bytes_asked
 
 CC = shutil.which("cc")
 needs_cc = pytest.mark.skipif(CC is None, reason="there is no C compiler (cc)")
@@ -157,8 +158,9 @@ def test_memory_is_taken_filled_read_and_given_back(driver: Callable[[int], str]
     device.free(address)
     device.finish()
     assert found.tolist() == [0, 1, 2, 3]
-    with pytest.raises(RuntimeError, match="cuMemAlloc_v2: out of memory"):
+    with pytest.raises(RuntimeError, match="cuMemAlloc_v2: out of memory") as caught:
         device.allocate(65)
+    assert bytes_asked(str(caught.value)) == 65
 
 
 @needs_cc

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from edgeprof.backends.base import Stop
 from edgeprof.backends.open import open_backend
-from edgeprof.backends.trt import TrtBackend
+from edgeprof.backends.trt import TrtBackend, steps_bytes
 from edgeprof.boards.spec import read_board
 from edgeprof.errors import BackendError
 from edgeprof.nets.model import model_file
@@ -140,3 +143,13 @@ def test_a_round_on_a_gpu(backend, launch: str, precision: str) -> None:
     assert 0.1 < layers_ms / found.telemetry["device_ms"] < 3
     covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
     assert sorted(covered) == sorted(op.name for op in net_operators(one.net, one.batch))
+
+
+def test_the_chain_that_prices_events_runs_and_stays_in_bounds() -> None:
+    session = onnxruntime.InferenceSession(steps_bytes(40), providers=["CPUExecutionProvider"])
+    x = np.random.RandomState(1).standard_normal((1, 16, 8, 8)).astype(np.float32)
+    (found,) = session.run(None, {"v0": x})
+    assert found.shape == x.shape
+    assert 1e-6 < np.abs(found).max() < 1e6
+    nodes = onnx.load_model_from_string(steps_bytes(40)).graph.node
+    assert [node.op_type for node in nodes] == ["Conv"] * 40
