@@ -294,7 +294,7 @@ def trouble(logger, what):
 
 
 class NoRoom(MemoryError):
-    """Memory was short. The bytes that were asked for in one piece (None where nobody says) are where NumPy has them."""
+    """Memory was short. The bytes that were asked for in one piece (None: nobody says) are where NumPy has them."""
 
     def __init__(self, text, size):
         super(NoRoom, self).__init__(text)
