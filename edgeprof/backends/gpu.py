@@ -32,6 +32,9 @@ BLOCKING: Mapping[str, str] = {"CUDA_LAUNCH_BLOCKING": "1"}
 # option is set too, but a plan that failed is tried again with TF32.
 EXACT: Mapping[str, str] = {"NVIDIA_TF32_OVERRIDE": "0"}
 
+# From 1.31 on the runtime loads cuDNN when a convolution runs, and without it runs everything else.
+NO_CUDNN, CUDNN = "cuDNN is unavailable", "pip install 'onnxruntime-gpu[cudnn]', or the system's cuDNN 9"
+
 TRIAL = net_spec(conv=1, depth=4, fc=1, neurons=8)  # has what needs cuDNN and what needs cuBLAS
 TRIAL_STOP = Stop(target_ci=1.0, min_runs=3, min_s=0.0, max_s=0.01, profile=False)
 
@@ -165,6 +168,10 @@ class CudaBackend(RuntimeBackend):
             raise BackendError(
                 f"{runtime} cannot run a network on {facts['gpu']}: {error.message}", error.hint
             ) from None
+        except BackendError as error:
+            if NO_CUDNN not in error.message:
+                raise
+            raise BackendError(error.message, CUDNN) from None
 
 
 def environment_of(precision: str, launch: str) -> dict[str, str]:

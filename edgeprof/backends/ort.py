@@ -114,6 +114,23 @@ def open_session(kind, model, settings, providers, weights, profiled):
         raise
 
 
+def recorded(settings):
+    """``settings`` of a session that can tell which provider runs what (since ONNX Runtime 1.24)."""
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return settings
+
+
+def assigned_elsewhere(session, provider):
+    """Nodes that another provider runs, with its name; none where the runtime does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return []
+    return [
+        "%s runs %s" % (part.ep_name, ", ".join(node.name for node in part.get_nodes()))
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name != provider
+    ]
+
+
 class Session(object):
     """A loaded network with its inputs and outputs bound on the device."""
 

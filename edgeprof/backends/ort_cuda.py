@@ -23,9 +23,14 @@ DEBUG = "see what the runtime says: python -c 'import onnxruntime; onnxruntime.p
 NUMPY = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
 }
+NO_KERNEL = "it has no way to run these, or leaves shapes and indices to the processor"
 FILES = ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so")
 FALLEN_BACK = ("fallback to CPU EP", "the session uses", "Please install TensorRT")
 TIMED_S = 0.05
@@ -126,7 +131,28 @@ def open_on(kind, gpu, captured, model, settings, providers, weights, profiled):
         trouble = trouble_of_libraries(kind.libraries)
         if trouble:
             raise Refused("%s cannot be loaded: %s" % (kind.called, trouble), kind.install) from None
+        elsewhere = left_over(model, settings, providers, kind.provider)
+        if elsewhere:
+            text = "not all of the network runs in %s: %s" % (kind.called, "; ".join(elsewhere))
+            raise Refused(text, NO_KERNEL) from None
         raise Refused(str(error), DEBUG) from None
+
+
+def left_over(model, settings, providers, provider):
+    """The nodes of a network that ``provider`` leaves to others; none where the runtime does not tell (before 1.24), or
+    nothing runs at all."""
+    import onnxruntime
+
+    settings.enable_profiling = False
+    settings.optimized_model_filepath = ""
+    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
+    try:
+        session = onnxruntime.InferenceSession(
+            model, ort.recorded(settings), providers=providers, enable_fallback=0
+        )
+    except Exception:  # of the runtime's own classes: the first one says what is amiss
+        return []
+    return ort.assigned_elsewhere(session, provider) if provider in session.get_providers() else []
 
 
 def trace(request, inputs_of):
@@ -172,7 +198,7 @@ def only_here(kernels):
     if elsewhere:
         names = ", ".join(k["name"] for k in kernels if k["provider"] in elsewhere)
         text = "not all of the network ran on the GPU: %s ran by %s" % (names, ", ".join(elsewhere))
-        raise Refused(text, "the CUDA provider has no kernel for it")
+        raise Refused(text, NO_KERNEL)
     return kernels
 
 
@@ -197,7 +223,9 @@ class CudaSession(ort.Session):
     Another provider of the runtime's is told by what people call it, its libraries and how to install them.
     """
 
+    provider = PROVIDER
     called = "the CUDA provider"
+    place = "cuda"  # of inputs and outputs, as the runtime calls it
     libraries = tuple(FILES)
     install = LIBRARIES
 
@@ -208,7 +236,7 @@ class CudaSession(ort.Session):
         self._free = free
         self._built = free - gpu.free_bytes()
         self._values = {}
-        self._outputs = []
+        self._places = []
 
     @property
     def shared(self):
@@ -217,31 +245,38 @@ class CudaSession(ort.Session):
 
     def bind(self, inputs):
         """Copy ``inputs`` (name → array) to the GPU, and give outputs of known shape a place there: a captured graph
-        needs the same addresses in every run."""
-        import onnxruntime
-
+        needs the same addresses in every run. The places are the session's own and end with it: what the runtime's
+        Python takes for inputs it never gives back, so that one network would leave less memory to the next."""
         self._inputs = inputs
         for name, array in inputs.items():
-            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", self._gpu.number)
-            self._values[name] = value
-            self._binding.bind_ortvalue_input(name, value)
+            self._values[name] = place = self._room(array.nbytes)
+            self._binding.bind_input(
+                name, self.place, self._gpu.number, array.dtype.type, list(array.shape), place
+            )
         for output in self._session.get_outputs():
             if output.type in NUMPY and all(isinstance(size, int) for size in output.shape):
-                place = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                    output.shape, np.dtype(NUMPY[output.type]).type, "cuda", self._gpu.number
+                dtype = np.dtype(NUMPY[output.type])
+                place = self._room(int(np.prod(output.shape)) * dtype.itemsize)
+                self._binding.bind_output(
+                    output.name, self.place, self._gpu.number, dtype.type, list(output.shape), place
                 )
-                self._outputs.append(place)
-                self._binding.bind_ortvalue_output(output.name, place)
             else:
-                self._binding.bind_output(output.name, "cuda", self._gpu.number)
+                self._binding.bind_output(output.name, self.place, self._gpu.number)
+        self._upload()
+
+    def _room(self, size):
+        self._places.append(self._gpu.allocate(size))
+        return self._places[-1]
+
+    def _upload(self):
+        for name, place in self._values.items():
+            self._gpu.upload(place, np.ascontiguousarray(self._inputs[name]))
         self._gpu.synchronize()
 
     def run_from_host(self):
         """One run with the copies of inputs and outputs: into and out of the bound places, since a captured graph knows
         no others."""
-        for name, value in self._values.items():
-            value.update_inplace(self._inputs[name])
-        self._gpu.synchronize()
+        self._upload()
         self._session.run_with_iobinding(self._binding)
         return self._binding.copy_outputs_to_cpu()
 
@@ -277,5 +312,7 @@ class CudaSession(ort.Session):
 
     def close(self):
         """Give the session's memory and files back."""
-        self._values, self._outputs = {}, []
         super().close()
+        places, self._values, self._places = self._places, {}, []
+        for place in places:
+            self._gpu.free(place)

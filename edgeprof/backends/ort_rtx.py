@@ -95,7 +95,7 @@ def load(model, threads, providers, options, weights, profiled, stream=None):
         root = os.path.dirname(os.path.abspath(model))
         own["nv_runtime_cache_path"] = ort_tensorrt.folder_of(root, os.path.basename(model))
     captured = own.get("enable_cuda_graph") == "1"
-    settings = ort_tensorrt.recorded(ort.settings_of(threads, entries))
+    settings = ort.recorded(ort.settings_of(threads, entries))
     settings.add_provider_for_devices([pick(gpu.describe())], own)
     return ort_cuda.open_on(RtxSession, gpu, captured, model, settings, [], weights, profiled)
 

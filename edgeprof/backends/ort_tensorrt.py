@@ -76,7 +76,7 @@ def load(model, threads, providers, options, weights, profiled, stream=None):
     if isinstance(model, str):
         own.update(caches(model, own))
     captured = own.get("trt_cuda_graph_enable") == "True"
-    settings = recorded(ort.settings_of(threads, entries))
+    settings = ort.recorded(ort.settings_of(threads, entries))
     return ort_cuda.open_on(
         EngineSession, gpu, captured, model, settings, [(PROVIDER, own)], weights, profiled
     )
@@ -116,12 +116,6 @@ def made(folder):
     return folder
 
 
-def recorded(settings):
-    """``settings`` of a session that can tell which provider runs what (since ONNX Runtime 1.24)."""
-    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return settings
-
-
 class EngineSession(ort_cuda.CudaSession):
     """A network of which TensorRT runs every node; Refused where the runtime tells otherwise."""
 
@@ -132,18 +126,7 @@ class EngineSession(ort_cuda.CudaSession):
 
     def __init__(self, session, load_ms, folder, gpu, captured, free):
         super().__init__(session, load_ms, folder, gpu, captured, free)
-        elsewhere = assigned_elsewhere(session, self.provider)
+        elsewhere = ort.assigned_elsewhere(session, self.provider)
         if elsewhere:
             text = "not all of the network runs in %s: %s" % (self.called, ", ".join(elsewhere))
             raise ort_cuda.Refused(text, "it has no way to run it")
-
-
-def assigned_elsewhere(session, provider):
-    """Nodes that another provider runs, with its name; none where the runtime does not tell."""
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        return []
-    return [
-        "%s runs %s" % (part.ep_name, ", ".join(node.name for node in part.get_nodes()))
-        for part in session.get_provider_graph_assignment_info()
-        if part.ep_name != provider
-    ]

@@ -30,7 +30,10 @@ LONGEST_REASON = 300  # characters
 NOISE_OF_ERRORS = (
     (r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", ""),
     (r"Load model from \S+ failed: ?", ""),
-    (r"/\S+:\d+ (?:[\w:<>*& ]+ )?[\w:~]+\([^()]*\) (?:const )?", ""),  # file, line and function of a source
+    # file, line and function of a source; the second is a function that is a template
+    (r"/\S+:\d+ (?:[\w:<>,*& ]+ )?[\w:~]+\([^()]*\) (?:const )?(?:\[with [^\]]*\] )?", ""),
+    (r" ; GPU=-?\d+ ; hostname=\S+ ; file=\S+ ; line=\d+ ; expr=", " in "),  # a library of CUDA's, and where
+    (r" with the cudnn frontend json: \{.*\}", ""),
     (r"Error in execution: ", ""),
     (r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ", r"\1 \2: "),
 )

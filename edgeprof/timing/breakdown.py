@@ -6,6 +6,7 @@ Its optimised graph tells which value a kernel makes and in which layout, and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -97,8 +98,9 @@ def trace(
 
 
 def _named(name: str, operators: Mapping[str, Operator], maker: Mapping[str, Operator]) -> Operator | None:
-    """The operator that a kernel is called after: ``fused fc1``, ``conv1_out_nchwc``, ``norm1/LayerNormFusion/``."""
-    name = name.removeprefix("fused ").removeprefix(WIDENED)
+    """The operator that a kernel is called after: ``fused fc1``, ``conv1_out_nchwc``, ``conv1_token_1`` (in another
+    layout), ``norm1/LayerNormFusion/``."""
+    name = re.sub(r"_token_\d+$", "", name.removeprefix("fused ").removeprefix(WIDENED))
     value = name.removesuffix("_nchwc")
     if found := operators.get(name) or maker.get(value) or maker.get(value.removesuffix("_bn")):
         return found

@@ -41,7 +41,8 @@ NO_MEMORY = (
     "Failed to allocate",
     "out of memory",
     "smaller than requested bytes",
-    "STATUS_ALLOC_FAILED",  # of cuBLAS and cuDNN
+    "STATUS_ALLOC_FAILED",  # of cuBLAS, and of cuDNN before 9
+    "_ALLOCATION_FAILED",  # of cuDNN 9 (cudnn_graph.h): CUDNN_STATUS_INTERNAL_ERROR_DEVICE_…, …_HOST_…
 )
 ASKED = re.compile("(?:requested buffer of size|smaller than requested bytes of) ([0-9]{1,18})")
 TAKEN = 0.9  # of the memory that is available, by a network that is tried …

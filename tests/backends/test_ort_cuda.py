@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from edgeprof.backends import ort_cuda
 from edgeprof.backends.cuda import CudaError, Device
@@ -71,6 +72,88 @@ def test_a_silent_fall_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "cannot be loaded: lib" in str(caught.value)
         assert "onnxruntime-gpu[cuda,cudnn]" in caught.value.hint
     assert ort_cuda.trouble_of_libraries().startswith("lib") == HAS_PROVIDER
+
+
+class HostMemory:
+    """The processor's memory by addresses, as a GPU's is had; ``taken`` is what nobody gave back."""
+
+    number = 0
+
+    def __init__(self) -> None:
+        self.taken: dict[int, np.ndarray] = {}
+
+    def free_bytes(self) -> int:
+        return 2**40 - sum(place.nbytes for place in self.taken.values())
+
+    def integrated(self) -> bool:
+        return False
+
+    def allocate(self, size: int) -> int:
+        place = np.zeros(size, np.uint8)
+        self.taken[place.ctypes.data] = place
+        return place.ctypes.data
+
+    def free(self, address: int) -> None:
+        del self.taken[address]
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        self.taken[address][:] = array.reshape(-1).view(np.uint8)
+
+    def synchronize(self) -> None:
+        pass
+
+
+class HostSession(ort_cuda.CudaSession):
+    """The same session with its places in the processor's memory, where the processor's provider works on them."""
+
+    place = "cpu"
+
+
+def test_inputs_and_outputs_have_places_of_their_own_and_give_them_back() -> None:
+    plain = onnxruntime.InferenceSession(NET, providers=["CPUExecutionProvider"])
+    first, second = ({"input": ort_cuda.noise({"shape": (2, 1, 28, 28)}, seed)} for seed in (0, 1))
+    memory = HostMemory()
+    session = HostSession(plain, 0.0, None, memory, False, memory.free_bytes())
+    session.bind(first)
+    addresses = set(memory.taken)
+    session.run()
+    (out,) = session.run_from_host()
+    np.testing.assert_array_equal(out, plain.run(None, first)[0])
+    session._inputs = second
+    (other,) = session.run_from_host()
+    np.testing.assert_array_equal(other, plain.run(None, second)[0])
+    assert set(memory.taken) == addresses
+    assert sorted(place.nbytes for place in memory.taken.values()) == [4 * 2 * 10, 4 * 2 * 28 * 28]
+    session.close()
+    session.close()
+    assert memory.taken == {}
+
+
+def test_what_is_left_to_others_is_told_of_a_session_alone() -> None:
+    settings = ort_cuda.ort.settings_of(1, {"session.disable_cpu_ep_fallback": "1"})
+    found = ort_cuda.left_over(NET, settings, ["CPUExecutionProvider"], ort_cuda.PROVIDER)
+    assert found == []  # nothing runs by that provider at all
+    assert ort_cuda.left_over(b"no model", settings, ["CPUExecutionProvider"], "any") == []
+
+
+@pytest.mark.gpu
+def test_nodes_that_the_processor_would_run_are_named() -> None:
+    """An Einsum of whole numbers, for which the CUDA provider of 1.31 has no kernel."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["i"], name="whole", to=TensorProto.INT32),
+        helper.make_node("Einsum", ["i", "i"], ["j"], name="product", equation="ij,kj->ik"),
+        helper.make_node("Cast", ["j"], ["y"], name="back", to=TensorProto.FLOAT),
+    ]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
+        for name, shape in (("x", [4, 8]), ("y", [4, 4]))
+    ]
+    graph = helper.make_graph(nodes, "whole", *ends)
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    with pytest.raises(
+        ort_cuda.Refused, match="runs in the CUDA provider: CPUExecutionProvider runs product"
+    ):
+        ort_cuda.load(model.SerializeToString(), 1, [ort_cuda.PROVIDER], {}, None, False)
 
 
 @pytest.mark.gpu

@@ -107,10 +107,10 @@ def refusal(options: dict[str, str]) -> str:
 def test_nodes_that_another_provider_runs_are_told() -> None:
     if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
         pytest.skip("the runtime tells no assignment before 1.24")
-    settings = ort_tensorrt.recorded(ort.settings_of(1, {}))
+    settings = ort.recorded(ort.settings_of(1, {}))
     session = onnxruntime.InferenceSession(NET, settings, providers=["CPUExecutionProvider"])
-    assert ort_tensorrt.assigned_elsewhere(session, "CPUExecutionProvider") == []
-    elsewhere = ort_tensorrt.assigned_elsewhere(session, ort_tensorrt.PROVIDER)
+    assert ort.assigned_elsewhere(session, "CPUExecutionProvider") == []
+    elsewhere = ort.assigned_elsewhere(session, ort_tensorrt.PROVIDER)
     assert "CPUExecutionProvider runs conv1" in elsewhere
     with pytest.raises(ort_cuda.Refused, match="not all of the network runs in the TensorRT provider: CPU"):
         ort_tensorrt.EngineSession(session, 0.0, None, NoDevice(), False, 0)

@@ -183,6 +183,26 @@ def test_a_network_of_the_zoo_runs(backend):
             " com.example:Wobble(-1) is not a registered function/op",
             "Fatal error: com.example:Wobble(-1) is not a registered function/op",
         ),
+        (
+            "Error in execution: Non-zero status code returned while running Conv node. Name:'conv1' Status Message:"
+            " /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void*"
+            " onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory"
+            " for requested buffer of size 4423680000",
+            "Conv conv1: Failed to allocate memory for requested buffer of size 4423680000",
+        ),
+        (
+            "Non-zero status code returned while running Conv node. Name:'conv1' Status Message: OP not supported by"
+            " CUDNN Frontend: /onnxruntime_src/onnxruntime/core/providers/cuda/cudnn_fe_call.cc:117"
+            " std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*,"
+            " const char*, SUCCTYPE, const char*, const char*, int) [with ERRTYPE = cudnn_frontend::error_object; bool"
+            " THRW = true; SUCCTYPE = cudnn_frontend::error_code_t; std::conditional_t<THRW, void, common::Status> ="
+            " void] CUDNN_FE failure 6: GRAPH_EXECUTION_PLAN_CREATION_FAILED ; GPU=0 ; hostname=somebody ;"
+            " file=/onnxruntime_src/onnxruntime/core/providers/cuda/nn/conv.cc ; line=248 ;"
+            " expr=s_.cudnn_fe_graph->check_support(handle); with the cudnn frontend json: "
+            '{"nodes":[{"tag":"CONV_FPROP"}]}',
+            "Conv conv1: OP not supported by CUDNN Frontend: CUDNN_FE failure 6:"
+            " GRAPH_EXECUTION_PLAN_CREATION_FAILED in s_.cudnn_fe_graph->check_support(handle);",
+        ),
         ("x" * 400, "x" * 299 + "…"),
     ],
 )

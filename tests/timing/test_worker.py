@@ -422,6 +422,32 @@ def test_an_interrupted_request_leaves_no_answer_behind(worker, model):
     assert worker.ask({"do": "describe"}, 60)["runtime"] == "onnxruntime"
 
 
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("Failed to allocate memory for requested buffer of size 4423680000", 4423680000),
+        ("Available memory of 256 is smaller than requested bytes of 1024", 1024),
+        ("cuMemAlloc_v2: out of memory (2): requested buffer of size 65", 65),
+        (
+            "CUDA failure 2: out of memory ; GPU=0 ; hostname=a ; file=b.cc ; line=7 ; expr=cudaMalloc(&p, n);",
+            None,
+        ),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0", None),
+        ("CUDNN failure 4004: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0", None),
+    ],
+)
+def test_memory_of_a_gpu_that_is_short_is_told_from_other_trouble(said, size):
+    """As ONNX Runtime 1.31.1 words it, the driver, and the names of states in NVIDIA's headers."""
+
+    class Short:
+        @staticmethod
+        def describe():
+            raise RuntimeError(said)
+
+    answer = device_side.answer({"do": "describe"}, None, Short, None)
+    assert (answer["kind"], answer["bytes"]) == ("memory", size)
+
+
 def test_out_of_memory_is_an_error_with_a_reason_and_others_go_on(worker, model, tmp_path):
     worker.ask(request(model), 60)
     limit = psutil.Process(worker.pid).memory_info().vms + 200 * 2**20
