@@ -27,9 +27,10 @@ from edgeprof.fit.law_file import law_json, parse_law, read_law, write_law
 from edgeprof.fit.prediction import predict_many
 from edgeprof.nets.network import Network
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import read_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Measurement
 
 Clocks = tuple[float, float]  # core and memory, MHz

@@ -31,10 +31,11 @@ from edgeprof.fit.forms import read_form
 from edgeprof.fit.law import Law, Term
 from edgeprof.fit.law_file import read_law
 from edgeprof.fit.prediction import predict_many
+from edgeprof.plan import cases_of
 from edgeprof.store import Store, now
-from edgeprof.sweep import cases_of, open_target
 from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import read_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.session import Progress, run_session
 

@@ -44,10 +44,11 @@ from edgeprof.fit.validate import judge, score
 from edgeprof.nets.build import model_bytes
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import Target, open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import expand, sweep_of
 from edgeprof.sweeps.spec import read_sweep
+from edgeprof.target import Target, open_target
 from edgeprof.timing.measurement import Measurement
 from edgeprof.validation import unseen
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep, read_sweep
+from edgeprof.target import open_target
 
 ROOT = Path(__file__).resolve().parents[1]
 LAW = ROOT / "tests" / "data" / "laws" / "cpu-kernels.json"

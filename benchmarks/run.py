@@ -25,9 +25,10 @@ from edgeprof.fit.forms import read_form
 from edgeprof.fit.validate import Scores
 from edgeprof.nets.build import model_bytes
 from edgeprof.store import Store, now
-from edgeprof.sweep import Target, open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.expand import workload
 from edgeprof.sweeps.spec import read_sweep
+from edgeprof.target import Target, open_target
 from edgeprof.timing.loop import sample
 from edgeprof.timing.stats import round_ms, samples_ms
 from edgeprof.validation import validate_law

@@ -20,8 +20,8 @@ from edgeprof.fit.prediction import Prediction, predict
 from edgeprof.nets.network import ZooNet
 from edgeprof.nets.zoo import zoo_names
 from edgeprof.store import Store
-from edgeprof.sweep import Target, alone, open_target
 from edgeprof.sweeps.case import Case, Workload
+from edgeprof.target import Target, alone, open_target
 from edgeprof.timing.measurement import Measurement
 from edgeprof.timing.session import run_session
 

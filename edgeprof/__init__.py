@@ -21,7 +21,7 @@ _API = {
     "read_sweep": "edgeprof.sweeps.spec",
     "expand": "edgeprof.sweeps.expand",
     "Host": "edgeprof.timing.ssh",
-    "open_target": "edgeprof.sweep",
+    "open_target": "edgeprof.target",
     "run_sweep": "edgeprof.sweep",
     "Store": "edgeprof.store",
     "Measurement": "edgeprof.timing.measurement",

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeprof.errors import BackendError, SpecError, WorkerError
-from edgeprof.sweep import Target, alone
 from edgeprof.sweeps.case import MOST_TILES, Workload
 from edgeprof.sweeps.expand import expand, sweep_of
 from edgeprof.sweeps.spec import SweepSpec
+from edgeprof.target import Target, alone
 
 PARTS = 128  # of a batch: it is found to within one of them
 REFUSALS = (WorkerError, BackendError, SpecError)

@@ -24,8 +24,9 @@ from edgeprof.requirements import Quantity, speeds
 from edgeprof.roofline import Roofline, measure_roofline
 from edgeprof.scratch import scratch_folder
 from edgeprof.store import Store
-from edgeprof.sweep import Target, alone, check_long, gauges_of, noticed, session_on, switched, total_of
+from edgeprof.sweep import check_long, session_on
 from edgeprof.sweeps.case import Case, Clocks, Launch, Precision, Workload
+from edgeprof.target import Target, alone, gauges_of, noticed, switched, total_of
 from edgeprof.timing.longrun import LongRun, run_long
 from edgeprof.timing.measurement import KernelMeasurement, Measurement, Round
 from edgeprof.timing.session import Progress

@@ -14,8 +14,8 @@ from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, DomainError, WorkerError
 from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import NetSpec, net_spec
-from edgeprof.sweep import Target
 from edgeprof.sweeps.case import Precision, Workload
+from edgeprof.target import Target
 from edgeprof.timing.measurement import Measurement, measurement
 from edgeprof.work import work_of
 

@@ -13,10 +13,11 @@ from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.validate import Scores, judge, score
 from edgeprof.nets.network import net_key
 from edgeprof.store import Store
-from edgeprof.sweep import Target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import expand, sweep_of
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep
+from edgeprof.target import Target
 from edgeprof.timing.session import Progress, SweepResult
 
 SPARE = 4  # networks drawn for each one wanted, so that those which the law saw can be left out

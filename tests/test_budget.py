@@ -5,9 +5,10 @@ import pytest
 from edgeprof.fit.fitting import fit_law, sketch_law
 from edgeprof.fit.forms import read_form
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 
 SAMPLE = {
     "nets": 20,

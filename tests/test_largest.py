@@ -9,9 +9,9 @@ import pytest
 from edgeprof.backends.base import Stop
 from edgeprof.errors import BackendError, OutOfMemory, SpecError
 from edgeprof.largest import Largest, fill_memory, largest
-from edgeprof.sweep import open_target
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.place import Here, Start
 
 # 784 KiB a tile behind its convolution

@@ -20,9 +20,10 @@ from edgeprof.nets.network import Network, ZooNet
 from edgeprof.profile import QUANTITIES, Profile, cannot_run, find_network, profile_model, taken_apart
 from edgeprof.roofline import Roofline
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Measurement, Round, measurement
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)

@@ -8,7 +8,7 @@ import pytest
 
 from edgeprof.nets.network import net_operators, total_macs
 from edgeprof.roofline import Roofline, measure_roofline, roofline_nets, roofline_of
-from edgeprof.sweep import open_target
+from edgeprof.target import open_target
 
 LAW = Path(__file__).parent / "data" / "laws" / "cpu-kernels.json"
 

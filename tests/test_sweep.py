@@ -1,4 +1,4 @@
-"""Where a sweep runs: boards by name and kind, on machines that are and are not one."""
+"""Sweeps: what they load, what they hold and give back, what they refuse."""
 
 from __future__ import annotations
 
@@ -11,127 +11,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import onnxruntime
 import pytest
 
 from edgeprof.backends.base import Stop
-from edgeprof.boards.detect import Machine, detect_machine
 from edgeprof.boards.locks import JOURNAL
 from edgeprof.boards.sensors.card import Card
-from edgeprof.boards.sensors.nvml import Gpu
 from edgeprof.boards.spec import read_board
-from edgeprof.errors import BackendError, BoardError, SpecError
+from edgeprof.errors import BoardError, SpecError
 from edgeprof.store import Store
-from edgeprof.sweep import Target, estimate_s, launched, open_target, run_sweep, warmth
-from edgeprof.sweeps.expand import expand
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import Target, open_target, warmth
 from edgeprof.timing.longrun import LongRun
 from edgeprof.timing.place import Here
 
 ROOT = Path(__file__).resolve().parents[1]
-
-no_provider = pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this is the package for GPUs"
-)
-
-
-@pytest.fixture
-def orin_nano(tmp_path: Path) -> Machine:
-    """What this machine would be if its device tree were an Orin Nano's."""
-    tree = tmp_path / "proc/device-tree"
-    tree.mkdir(parents=True)
-    (tree / "compatible").write_bytes(b"nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0")
-    return detect_machine(tmp_path)
-
-
-@no_provider
-@pytest.mark.parametrize("board", ["auto", "jetson", "jetson-orin-nano-8gb"])
-def test_a_board_whose_own_backend_is_not_there(orin_nano: Machine, board: str) -> None:
-    with (
-        pytest.raises(
-            BackendError, match="jetson-orin-nano-8gb cannot be measured: this onnxruntime"
-        ) as caught,
-        open_target(board, machine=orin_nano),
-    ):
-        pass
-    assert "--board cpu" in caught.value.hint
-
-
-def test_the_processor_of_such_a_board(orin_nano: Machine) -> None:
-    with open_target("jetson", "ort-cpu", orin_nano) as target:
-        assert (target.board, target.backend.name, target.estimator) == (
-            "jetson-orin-nano-8gb",
-            "ort-cpu",
-            "median",
-        )
-        assert target.machine["compatible"][1] == "nvidia,p3767-0005"
-
-
-@no_provider
-def test_a_card_whose_own_backend_is_not_there() -> None:
-    machine = detect_machine(gpus=[Gpu("NVIDIA H200", 143771)])
-    with (
-        pytest.raises(BackendError, match="h200-sxm cannot be measured: this onnxruntime") as caught,
-        open_target("discrete", machine=machine),
-    ):
-        pass
-    assert "--board cpu" in caught.value.hint
-    with (
-        pytest.raises(BackendError, match="package for processors") as named,
-        open_target("h200-sxm", "ort-cuda", machine),
-    ):
-        pass
-    assert "--board cpu" not in named.value.hint  # who names the backend wants no other
-
-
-def test_the_processor_of_a_machine_with_a_card() -> None:
-    machine = detect_machine(gpus=[Gpu("NVIDIA H200", 143771)])
-    with open_target("cpu", machine=machine) as target:
-        assert (target.board, target.backend.name, target.machine_title) == ("cpu", "ort-cpu", machine.model)
-
-
-def test_a_kind_of_board_that_this_is_not(tmp_path: Path) -> None:
-    machine = detect_machine(tmp_path)
-    with pytest.raises(BoardError, match="this is no Jetson"), open_target("jetson", machine=machine):
-        pass
-
-
-def test_a_sweep_that_names_no_launch_mode_is_measured_in_all_usual_ones() -> None:
-    usual = ("blocking", "async")
-    unnamed = parse_sweep({"name": "s", "net": {"batch": 1}, "vary": {"conv": [1, 2]}}, "test")
-    assert [(work.net.conv, work.launch) for work in launched(unnamed, usual)] == [
-        (1, "blocking"),
-        (1, "async"),
-        (2, "blocking"),
-        (2, "async"),
-    ]
-    for named in (
-        unnamed.override({"launch": ("graph",)}),
-        parse_sweep({"name": "s", "vary": {"launch": ["graph"]}}, "test"),
-        parse_sweep({"name": "s", "sample": {"nets": 1, "conv": 1, "launch": ["graph"]}}, "test"),
-    ):
-        assert {work.launch for work in launched(named, usual)} == {"graph"}
-
-
-def test_what_a_processor_does_not_have_is_refused() -> None:
-    with open_target("cpu") as target:
-        for knobs, what in (({"launch": "graph"}, "launch mode"), ({"precision": "tf32"}, "precision")):
-            (work,) = expand(parse_sweep({"name": "s", "net": {"batch": 1, **knobs}}, "test"))
-            with pytest.raises(BackendError, match=f"ort-cpu has no {what}"):
-                target.case(work)
-
-
-def test_a_gpu_is_guessed_by_its_datasheet_and_a_processor_beside_it_is_not() -> None:
-    (work,) = expand(
-        parse_sweep({"name": "s", "net": {"conv": 4, "depth": 80, "padding": "same", "batch": 4096}}, "t")
-    )
-    board = read_board("h100-sxm")
-    with open_target("cpu") as target:
-        case = target.case(work)
-    on_gpu = case.model_copy(update={"backend": "ort-cuda", "threads": 1})
-    slow, fast = (estimate_s([one], 1, Stop(), board) for one in (case, on_gpu))
-    assert fast < 20 < slow / 10
-
 
 HEAVY = {"sympy", "scipy", "statsmodels", "pandas", "sklearn", "matplotlib", "plotly", "onnxruntime"}
 LOADED = """

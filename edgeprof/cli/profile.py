@@ -95,7 +95,7 @@ def profile(
     from edgeprof.profile import QUANTITIES, TAILS, find_network, profile_model
     from edgeprof.requirements import check_names, judge, parse_requirement
     from edgeprof.store import check_store
-    from edgeprof.sweep import open_target
+    from edgeprof.target import open_target
     from edgeprof.timing.longrun import long_s
 
     wanted = [parse_requirement(text) for text in require or ()]

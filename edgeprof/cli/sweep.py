@@ -99,17 +99,11 @@ def sweep(
 
     from edgeprof.backends.base import Stop
     from edgeprof.errors import SpecError
+    from edgeprof.plan import cases_of, estimate_s
     from edgeprof.store import check_store
-    from edgeprof.sweep import (
-        cases_of,
-        check_long,
-        estimate_s,
-        images_for,
-        modes_measured,
-        open_target,
-        run_sweep,
-    )
+    from edgeprof.sweep import check_long, images_for, modes_measured, run_sweep
     from edgeprof.sweeps.spec import read_sweep
+    from edgeprof.target import open_target
     from edgeprof.timing.longrun import long_s
 
     if filling := o.fills_memory(batch):

@@ -14,7 +14,7 @@ from edgeprof.cli.output import counted, print_json, say, warn, watching
 
 if TYPE_CHECKING:
     from edgeprof.fit.law import Law
-    from edgeprof.sweep import Target
+    from edgeprof.target import Target
 
 WORST = 5
 
@@ -41,7 +41,7 @@ def validate(
     from edgeprof.backends.base import Stop
     from edgeprof.fit.law_file import read_law
     from edgeprof.store import check_store
-    from edgeprof.sweep import open_target
+    from edgeprof.target import open_target
     from edgeprof.validation import validate_law
 
     found_law = read_law(law)

@@ -11,8 +11,8 @@ from edgeprof.fit.law_clocks import at_clocks
 from edgeprof.fit.law_file import write_law
 from edgeprof.fit.prediction import predict
 from edgeprof.nets.spec import net_spec
-from edgeprof.sweep import open_target
 from edgeprof.sweeps.case import Case, Workload
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import measurement
 
 from ..fit.over_clocks import truth

@@ -17,8 +17,8 @@ from edgeprof.errors import BackendError
 from edgeprof.nets.model import model_file
 from edgeprof.nets.network import net_operators
 from edgeprof.nets.spec import net_spec
-from edgeprof.sweep import Target, with_device
 from edgeprof.sweeps.case import Case, Workload
+from edgeprof.target import Target, with_device
 
 QUICK = Stop(target_ci=0.3, min_runs=3, min_s=0.002, max_s=0.02)
 

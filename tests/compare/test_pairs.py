@@ -17,8 +17,8 @@ from edgeprof.fit.intervals import FAR_OUTSIDE
 from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import open_target
 from edgeprof.sweeps.case import Case, Workload
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Round, measurement
 
 pytestmark = pytest.mark.usefixtures("in_folder")

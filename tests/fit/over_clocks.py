@@ -13,8 +13,9 @@ from edgeprof.fit.law_file import write_law
 from edgeprof.fit.prediction import predict_many
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Measurement
 
 TERMS = {  # ms, with clocks in MHz

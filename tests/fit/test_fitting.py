@@ -23,9 +23,10 @@ from edgeprof.fit.validate import judge, score
 from edgeprof.nets.network import net_key
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep, read_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Measurement, measurement
 from edgeprof.validation import family_sweep, unseen
 

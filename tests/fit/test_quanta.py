@@ -14,8 +14,9 @@ from edgeprof.fit.examples import usable
 from edgeprof.fit.quanta import SMOOTH, Model, curve, evidence_of, step, weigh
 from edgeprof.fit.series import Series
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 
 DATA = Path(__file__).parents[1] / "data" / "steps" / "epyc.csv"
 FINE = np.arange(1, 161)

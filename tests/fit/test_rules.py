@@ -28,9 +28,9 @@ from edgeprof.nets.network import net_operators
 from edgeprof.nets.operators import Operator, operators
 from edgeprof.nets.spec import NetSpec, net_spec
 from edgeprof.nets.zoo.builder import Builder
-from edgeprof.sweep import open_target
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep, read_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import KernelTimes
 
 FACTS = ("C", "M", "B", "from")

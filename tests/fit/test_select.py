@@ -10,8 +10,9 @@ from edgeprof import catalogue
 from edgeprof.errors import EdgeprofError, FitError
 from edgeprof.fit.select import Selection, select
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Measurement
 
 CONV = "D**2*sum((t - 4*n)**2, n, 2, C)"

@@ -11,8 +11,9 @@ import numpy as np
 from edgeprof.fit.examples import Example, usable
 from edgeprof.fit.series import NETWORK, Series, series_of
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 
 
 def simulated(folder: Path, law: str, net: Mapping[str, Any], vary: Mapping[str, Any]) -> list[Example]:

@@ -15,8 +15,9 @@ from edgeprof.fit.law_file import read_law, write_law
 from edgeprof.fit.prediction import predict_many
 from edgeprof.fit.transfer_law import first_measurements, transfer_law
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.measurement import Measurement
 
 FORM = Form(

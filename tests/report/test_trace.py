@@ -14,7 +14,7 @@ import pytest
 from edgeprof.errors import SpecError
 from edgeprof.profile import Profile, profile_model
 from edgeprof.report.trace import trace_json, write_trace
-from edgeprof.sweep import open_target
+from edgeprof.target import open_target
 
 LAW = Path(__file__).parents[1] / "data" / "laws" / "cpu-kernels.json"
 

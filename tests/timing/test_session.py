@@ -23,9 +23,10 @@ from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import read_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.drift import FIRST, READING, SENTINELS
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.place import device_lock

@@ -37,9 +37,10 @@ from edgeprof.errors import BackendError, BoardError, WorkerError
 from edgeprof.nets.model import model_file
 from edgeprof.nets.spec import net_spec
 from edgeprof.store import Store
-from edgeprof.sweep import open_target, run_sweep
+from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import parse_sweep
+from edgeprof.target import open_target
 from edgeprof.timing.drift import SENTINELS
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.place import Here
