@@ -60,7 +60,7 @@ CAPABILITIES = {
     "9.0": (227, 228, 2048, 32, 132, 50, 80, 5120, 1980, 2619),
     "10.0": (227, 228, 2048, 32, 148, 126, 180, 8192, 1965, 3996),
 }
-VARIED = {
+VARIED: Mapping[str, Mapping[str, float]] = {
     "one multiprocessor less": {"multiProcessorCount": 0.999},
     "half the multiprocessors": {"multiProcessorCount": 0.5},
     "twice the multiprocessors": {"multiProcessorCount": 2},
@@ -391,7 +391,8 @@ def compared(
 ) -> dict[str, Any]:
     """Whether a first plan tells the kernel: the part of shapes whose kernel is the most frequent one of their plan
     (and of their engine, by kind), beside the part that one guess for all would have."""
-    by_plan, by_engine = defaultdict(Counter), defaultdict(Counter)
+    by_plan: defaultdict[Plan, Counter[str]] = defaultdict(Counter)
+    by_engine: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for shape, (kind, name, _) in seen.items():
         by_plan[listed[shape][0]][name] += 1
         by_engine[listed[shape][0].engine][kind] += 1

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -318,10 +319,11 @@ def datasheet_law(boards: Sequence[Device]) -> Law:
     owner = np.repeat(np.arange(len(boards)), [len(own.runs) for own in boards])
     ms = np.concatenate([own.ms for own in boards])
     low, high = np.quantile(resample(columns, ms, weights, owner, 100, 0), [0.16, 0.84], axis=0)
-    price, *fixed = (
+    prices: list[dict[str, Any]] = [
         {"coefficient": float(c), "standard_error": float(e)}
         for c, e in zip(found, (high - low) / 2, strict=True)
-    )
+    ]
+    price, *fixed = prices
     off = {own.name: float(off_pct(errors(CHOSEN, own, boards)).mean()) for own in boards}
     known = scores(CHOSEN, boards)
     factor = np.exp(half_width(known, LEVEL))

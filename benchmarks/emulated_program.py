@@ -17,15 +17,15 @@ STATUS = ROOT / "var/lib/nvpmodel/status"
 LIMITS = ("sys/class/devfreq/*/", "sys/devices/system/cpu/cpu*/cpufreq/scaling_")  # with min_freq, max_freq
 
 
-def nvpmodel(arguments):
+def nvpmodel(arguments: list[str]) -> int:
     """``-q`` tells the mode, ``-m N`` sets it; a mode that needs a reboot asks for a yes on standard input."""
     modes = {mode["id"]: mode for mode in BOARD["modes"]}
     if arguments[:1] == ["-q"]:
-        mode = modes[int(re.search(r"pmode:(\d+)", STATUS.read_text())[1])]
+        mode = modes[found(r"pmode:(\d+)", STATUS)]
         print(f"NV Power Mode: {mode['name']}\n{mode['id']}")
         return 0
     if arguments[:1] == ["-m"] and int(arguments[1]) in modes:
-        mode, present = modes[int(arguments[1])], modes[int(re.search(r"pmode:(\d+)", STATUS.read_text())[1])]
+        mode, present = modes[int(arguments[1])], modes[found(r"pmode:(\d+)", STATUS)]
         if mode.get("reboot") != present.get("reboot"):
             print(f"NVPM WARN: Reboot required for changing to this power mode: {mode['id']}")
             print("NVPM WARN: DO YOU WANT TO REBOOT NOW? enter YES/yes to confirm:", flush=True)
@@ -42,7 +42,7 @@ def nvpmodel(arguments):
     return 255
 
 
-def jetson_clocks(arguments):
+def jetson_clocks(arguments: list[str]) -> int:
     """Without arguments the clocks go to their limits and stay there; ``--store`` and ``--restore`` take a file."""
     paths = [
         p for limit in LIMITS for end in ("min_freq", "max_freq") for p in sorted(ROOT.glob(limit + end))
@@ -54,9 +54,9 @@ def jetson_clocks(arguments):
         lines = [f"/{path.relative_to(ROOT)}:{path.read_text().strip()}" for path in paths]
         Path(arguments[1]).write_text("\n".join(lines) + "\n")
     elif arguments[:1] == ["--restore"]:
-        for line in Path(arguments[1]).read_text().splitlines():
-            path, _, value = line.rpartition(":")
-            (ROOT / path.lstrip("/")).write_text(value + "\n")
+        for stored in Path(arguments[1]).read_text().splitlines():
+            name, _, value = stored.rpartition(":")
+            (ROOT / name.lstrip("/")).write_text(value + "\n")
     elif arguments[:1] == ["--show"]:
         print("\n".join(f"{path.name}={path.read_text().strip()}" for path in paths))
     elif not arguments:
@@ -73,7 +73,7 @@ def jetson_clocks(arguments):
     return 0
 
 
-def tegrastats(arguments):
+def tegrastats(arguments: list[str]) -> int:
     """A line every ``--interval`` milliseconds."""
     interval = int(arguments[arguments.index("--interval") + 1]) if "--interval" in arguments else 1000
     while True:
@@ -81,14 +81,13 @@ def tegrastats(arguments):
         time.sleep(interval / 1000)
 
 
-def line(style):
+def line(style: str) -> str:
     """The board's state as the release ``style`` writes it."""
-    gpu = next(ROOT.glob("sys/class/devfreq/*"), None)
+    gpu = next(ROOT.glob("sys/class/devfreq/*"))
     mhz = number(gpu / "cur_freq") / 1e6
-    load = number(gpu / "device/load")
+    load = number(gpu / "device/load") if (gpu / "device/load").exists() else 0.0
     total, free = (
-        int(re.search(name + r":\s+(\d+)", (ROOT / "proc/meminfo").read_text())[1]) // 1024
-        for name in ("MemTotal", "MemAvailable")
+        found(name + r":\s+(\d+)", ROOT / "proc/meminfo") // 1024 for name in ("MemTotal", "MemAvailable")
     )
     power = rails()
     zones = {
@@ -98,7 +97,7 @@ def line(style):
     core = f"{BOARD['cpu_load']}%@{BOARD['cpu_mhz']}"
     cores = ",".join(core for _ in range(BOARD["cores"]))
     parts = [f"RAM {total - free}/{total}MB (lfb 8x2MB) CPU [{cores}]"]
-    pct = round((load or 0) / 10)
+    pct = round(load / 10)
     if style == "R32":
         parts += [f"EMC_FREQ 0%@204 GR3D_FREQ {pct}%@{mhz:.0f} APE 25"]
         parts += [f"{name}@{c:g}C" for name, c in zones.items()]
@@ -114,21 +113,28 @@ def line(style):
     return " ".join(([] if style == "R32" else [time.strftime("%m-%d-%Y %H:%M:%S")]) + parts)
 
 
-def rails():
+def rails() -> dict[str, float]:
     """Power by rail."""
-    found = {}
+    power = {}
     for label in sorted(ROOT.glob("sys/class/hwmon/hwmon*/in*_label")):
         channel = label.name[2:-6]
         mv, ma = (number(label.with_name(name + channel + "_input")) for name in ("in", "curr"))
-        found[label.read_text().strip()] = mv * ma / 1000
+        power[label.read_text().strip()] = mv * ma / 1000
     for name in sorted(ROOT.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*")):
-        found[name.read_text().strip()] = number(name.with_name(f"in_power{name.name[-1]}_input"))
-    return found
+        power[name.read_text().strip()] = number(name.with_name(f"in_power{name.name[-1]}_input"))
+    return power
 
 
-def number(path):
-    """A file's number; None without the file."""
-    return float(path.read_text()) if path.exists() else None
+def number(path: Path) -> float:
+    """A file's number."""
+    return float(path.read_text())
+
+
+def found(pattern: str, path: Path) -> int:
+    """The whole number that ``pattern`` finds in a file."""
+    match = re.search(pattern, path.read_text())
+    assert match is not None
+    return int(match[1])
 
 
 if __name__ == "__main__":

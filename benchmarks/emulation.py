@@ -161,9 +161,9 @@ def write_board(root: Path, name: str) -> Path:
         (root / link).parent.mkdir(parents=True, exist_ok=True)
         (root / link).symlink_to(target)
     for folder, program in (("sbin", "nvpmodel"), ("bin", "jetson_clocks"), ("bin", "tegrastats")):
-        path = root / "usr" / folder / program
-        _write(path, f"#!{sys.executable} -SE\n{PROGRAM.read_text()}")
-        path.chmod(0o755)
+        command = root / "usr" / folder / program
+        _write(command, f"#!{sys.executable} -SE\n{PROGRAM.read_text()}")
+        command.chmod(0o755)
     return root
 
 

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeprof.backends.base import Stop
-from edgeprof.nets.build import model_bytes
+from edgeprof.nets.network import network_bytes
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import read_sweep
@@ -106,7 +107,7 @@ def record(nets: int, repeats: int, threads: int, seed: int) -> dict[str, list[l
         paths = []
         for i, (net, batch) in enumerate(works):
             paths.append(Path(name) / f"{i}.onnx")
-            paths[-1].write_bytes(model_bytes(net, batch))
+            paths[-1].write_bytes(network_bytes(net, batch))
         for turn in range(repeats * ROUNDS):
             for condition in rng.sample(["quiet", "busy"], 2):
                 row: list[Samples] = [np.zeros(0)] * len(works)
@@ -179,7 +180,7 @@ def main() -> None:
     for threads in given.threads:
         found = record(given.nets, given.repeats, threads, given.seed)
         if given.out:
-            flat = {
+            flat: dict[str, Any] = {
                 f"{condition}_{turn}_{i}": samples
                 for condition, rows in found.items()
                 for turn, row in enumerate(rows)

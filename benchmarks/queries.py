@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "tests" / "data" / "laws" / "cpu-kernels.json"
@@ -33,11 +34,29 @@ BODIES = {
     "stride": "1,2",
     "tile": "20..40",
 }
-QUESTIONS: tuple[tuple[str, str, dict[str, str], float | None], ...] = (
-    ("a law of whole networks, Pareto front", "gtx960-theano", {**MANY, "batch": "1024"}, None),
-    ("a law of kernels, Pareto front", str(KERNELS), {**MANY, "batch": "64"}, None),
-    ("a law of kernels, those that reach 20 tiles/ms", str(KERNELS), {**MANY, "batch": "64"}, 20.0),
-    ("a law of kernels, one head for every body", str(KERNELS), {**BODIES, "batch": "64"}, None),
+WITH_MEMORY = "amd-epyc-avx512"
+QUESTIONS: tuple[tuple[str, str, dict[str, str], dict[str, Any]], ...] = (
+    ("a law of whole networks, Pareto front", "gtx960-theano", {**MANY, "batch": "1024"}, {}),
+    ("a law of kernels, Pareto front", str(KERNELS), {**MANY, "batch": "64"}, {}),
+    (
+        "a law of kernels, those that reach 20 tiles/ms",
+        str(KERNELS),
+        {**MANY, "batch": "64"},
+        {"at_least": 20},
+    ),
+    ("a law of kernels, one head for every body", str(KERNELS), {**BODIES, "batch": "64"}, {}),
+    (
+        "a law with memory, those that reach 20 tiles/ms",
+        WITH_MEMORY,
+        {**MANY, "batch": "64"},
+        {"at_least": 20},
+    ),
+    (
+        "a law with memory, those that also fit in 32 MiB",
+        WITH_MEMORY,
+        {**MANY, "batch": "64"},
+        {"at_least": 20, "max_memory_mib": 32},
+    ),
 )
 
 
@@ -62,10 +81,10 @@ def _one(number: int) -> None:
     from edgeprof.fit.law_file import read_law
     from edgeprof.query import Goal, query_nets
 
-    _, law, ranges, at_least = QUESTIONS[number]
+    _, law, ranges, goal = QUESTIONS[number]
     asked = read_law(law)
     begin = time.process_time()
-    found = query_nets(asked, ranges, Goal(at_least=at_least))
+    found = query_nets(asked, ranges, Goal(**goal))
     cpu_s = time.process_time() - begin
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([found.considered, found.elapsed_s, cpu_s, peak_mib]))

@@ -23,7 +23,7 @@ from edgeprof.boards.sensors.host import read_host
 from edgeprof.fit.fitting import fit_law
 from edgeprof.fit.forms import read_form
 from edgeprof.fit.validate import Scores
-from edgeprof.nets.build import model_bytes
+from edgeprof.nets.network import network_bytes
 from edgeprof.store import Store, now
 from edgeprof.sweep import run_sweep
 from edgeprof.sweeps.expand import workload
@@ -119,7 +119,7 @@ def bare_loop(target: Target, folder: Path, repeats: int) -> None:
         work = workload("bench", {**knobs, "threads": 1})
         case = target.case(work)
         path = folder / "bare.onnx"
-        path.write_bytes(model_bytes(work.net, work.batch))
+        path.write_bytes(network_bytes(work.net, work.batch))
         ours, bare, torch = [], [], []
         for number in range(repeats):
             measured = target.backend.measure(case, number, Stop(min_s=0.6, max_s=2.0), None)

@@ -58,7 +58,10 @@ def drawn(
 def row(noise: Noise, networks: int, rounds: int, least: bool, common: float, times: int, seed: int) -> str:
     """One line: shares of intervals that hold, and their half-widths."""
     rng = np.random.default_rng(seed)
-    held, widths, mean_held, mean_widths = [], [], [], []
+    held: list[bool] = []
+    widths: list[float] = []
+    mean_held: list[bool] = []
+    mean_widths: list[float] = []
     for _ in range(times):
         found, overall = drawn(rng, noise, networks, rounds, least, common)
         for ratio, hold, width in (*((r, held, widths) for r in found), (overall, mean_held, mean_widths)):

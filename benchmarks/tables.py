@@ -56,8 +56,8 @@ def compare(records: Records, seed: int) -> dict[str, float]:
     train, test = (tuple(records.rows[i] for i in part) for part in (order[:cut], order[cut:]))
     measured = latencies(test)
     begin = time.perf_counter()
-    settings = {"boost": True, "cross_validate": False, "errors": False}
-    hybrid = fit_records(replace(records, rows=train), read_form("gpu"), **settings).law
+    seen = replace(records, rows=train)
+    hybrid = fit_records(seen, read_form("gpu"), boost=True, cross_validate=False, errors=False).law
     seconds = time.perf_counter() - begin
     readable = Law(**{**hybrid.model_dump(), "boost": {}})
     forest = RandomForestRegressor(TREES, random_state=seed)
@@ -101,8 +101,8 @@ def main() -> None:
                 print(f"| layer | device | {' | '.join(runs.columns)} |\n|{'---|' * (len(runs.columns) + 2)}")
                 header = True
             cells = [
-                f"{mean[c]:.3g} ± {spread[c]:.1g}" if c in runs.columns[:5] else f"{mean[c]:.2g}"
-                for c in runs
+                f"{mean.iloc[i]:.3g} ± {spread.iloc[i]:.1g}" if i < 5 else f"{mean.iloc[i]:.2g}"
+                for i in range(len(runs.columns))
             ]
             print(f"| {kind} | {device} | {' | '.join(cells)} |", flush=True)
 

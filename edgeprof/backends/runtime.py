@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from edgeprof.backends.base import Bins, InFlight, Stop, Sustained
 from edgeprof.errors import BackendError, WorkerError
+from edgeprof.excerpt import excerpt
 from edgeprof.nets.graph import IR_VERSION, OPSET
 from edgeprof.nets.network import net_feeds, net_operators, network_bytes, total_macs, weights_folder
 from edgeprof.nets.operators import parse_model
@@ -346,7 +347,7 @@ def plain_reason(text: str) -> str:
     """What a runtime complains of, without its codes, the places in its sources and the path that it was given."""
     for pattern, instead in NOISE_OF_ERRORS:
         text = re.sub(pattern, instead, text)
-    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
+    return excerpt(text, LONGEST_REASON)
 
 
 def observed(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from edgeprof import catalogue
 from edgeprof.cli import options as o
 from edgeprof.cli.output import WIDTH, print_json, say
 from edgeprof.errors import CatalogueError
+from edgeprof.excerpt import excerpt
 
 KINDS = ("sweeps", "boards", "forms", "laws", "backends", "zoo")
 
@@ -52,8 +53,7 @@ def list_names(
     for row in rows:
         origin = f" ({row['origin']})" if row["origin"] == "yours" else ""
         left = WIDTH - 2 - width - len(origin)
-        about = row["about"] if len(row["about"]) <= left else f"{row['about'][: left - 1].rstrip()}…"
-        print(f"{row['name']:<{width}}  {about}{origin}")
+        print(f"{row['name']:<{width}}  {excerpt(row['about'], left)}{origin}")
     return 0
 
 

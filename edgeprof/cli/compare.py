@@ -14,6 +14,7 @@ import typer
 from edgeprof.cli import options as o
 from edgeprof.cli.output import WIDTH, counted, print_json, say, warn
 from edgeprof.errors import SpecError
+from edgeprof.excerpt import excerpt
 
 if TYPE_CHECKING:
     from edgeprof.compare import Comparison, Pair
@@ -214,7 +215,7 @@ def _names(pairs: Sequence[Pair]) -> list[str]:
         parts = ["" if own[knob] is None else f"{knob} {own[knob]}" for knob in varied]
         name = " ".join(filter(None, parts))
         name = name if 0 < len(name) <= NAME else pair.label
-        found.append(name if len(name) <= NAME else f"{name[: NAME - 1]}…")
+        found.append(excerpt(name, NAME))
     return found
 
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from sympy.printing.numpy import NumPyPrinter
 
 from edgeprof.errors import SpecError
+from edgeprof.excerpt import excerpt
 from edgeprof.fit.formula import show
 from edgeprof.fit.functions import (
     ROUNDINGS,
@@ -293,4 +294,4 @@ def _is_call(node: ast.AST, name: str | None = None) -> bool:
 
 def _short(text: str) -> str:
     """A piece of a stranger's text, fit for a one-line message."""
-    return repr(text if len(text) <= 60 else text[:57] + "…")
+    return repr(excerpt(text))

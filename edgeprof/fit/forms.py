@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edgeprof import catalogue
 from edgeprof.errors import SpecError
+from edgeprof.excerpt import excerpt
 from edgeprof.fit.expressions import Expression, as_text, parse
 from edgeprof.fit.rules import FEATURES
-from edgeprof.nets.spec import first_problem, short, shown
+from edgeprof.nets.spec import first_problem, shown
 
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
 # V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache, Q blocks of work that run at once. Z bytes that the
@@ -125,7 +126,7 @@ class Form(BaseModel):
             found = RANGE.fullmatch(text)
             if name not in CONSTANTS or not found or not 0 < int(found[1]) < int(found[2]) <= MAX_SEARCHED:
                 raise ValueError(
-                    f"{short(name)} = {shown(text)}: write a range, 4..160, of one of {', '.join(CONSTANTS)}"
+                    f"{excerpt(name)} = {shown(text)}: write a range, 4..160, of one of {', '.join(CONSTANTS)}"
                 )
         return search
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgeprof.errors import SpecError
+from edgeprof.excerpt import excerpt
 
 Count = Annotated[int, Field(ge=1, le=65_536)]
 Padding = Literal["valid", "same"] | Annotated[int, Field(ge=0, le=1_024)]
@@ -139,7 +140,7 @@ def first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     alternatives = ("function-", "literal[", "tuple[", "constrained-")  # pydantic's, of a union
     where = ".".join(
-        short(str(part))
+        excerpt(str(part))
         for part in problem["loc"]
         if part not in ("int", "str", "Range") and not str(part).startswith(alternatives)
     )
@@ -159,12 +160,7 @@ def shown(value: Any) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables in tables
         return f"this {type(value).__name__}"
-    return short(text)
-
-
-def short(text: str) -> str:
-    """At most 80 letters of a stranger's text."""
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return excerpt(text)
 
 
 def net_hint(error: ValidationError) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from edgeprof.excerpt import excerpt
+
 Mark = Literal["line", "points", "curve", "dashed", "bars"]
 MOST_TICKS = 10
 LONGEST = 44  # letters of a name in a figure
@@ -166,7 +168,7 @@ def shown(value: float) -> str:
 
 def short(text: str) -> str:
     """A name that fits beside an axis or in a legend."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return excerpt(text, LONGEST)
 
 
 def _unevenness(values: Sequence[float]) -> float:

@@ -238,6 +238,6 @@ def test_what_a_message_quotes_is_short() -> None:
         deep = {"a": deep}
     assert shown(3) == "3"
     assert shown("ab") == "'ab'"
-    assert len(shown("a" * 500)) == 78
+    assert len(shown("a" * 500)) == 80
     assert shown(1 << 20_000) == "this int"
     assert shown(deep) == "this dict"
