@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from edgeprof.backends.base import Backend
 from edgeprof.backends.simulated import SimulatedBackend
@@ -12,7 +12,7 @@ from edgeprof.fit.fitting import sketch_law
 from edgeprof.fit.forms import Form, read_form
 from edgeprof.store import Store
 from edgeprof.sweeps.adaptive import choose_next
-from edgeprof.sweeps.case import Case
+from edgeprof.sweeps.case import Case, Setting
 from edgeprof.timing.session import SweepResult
 
 STEP = 6  # networks between two looks at what to measure next
@@ -26,33 +26,46 @@ def spend(
     *,
     rounds: int,
     budget_s: float,
+    now: Container[Setting] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SweepResult:
     """Spend ``budget_s`` on what teaches a law most: one of the form ``kernels``, or of a simulated law's own.
 
     In the first round a third of the cases is taken from the random ``pool`` in its order, and the rest chosen from it
-    by design, a few at a time; the later rounds measure the same cases again. What the store has of the pool counts.
+    by design, a few at a time; the later rounds measure the same cases again. Of several settings of the board (power
+    mode, clocks) the first chooses, and the others measure the same networks. What the store has of the pool counts.
+
+    :param now: the settings that are measured (None: all). Where others have networks already, none is added.
     """
     begin, form = clock(), _design_form(backend)
     done, designed = store.done(), store.designed()
-    taken = [case for case in pool if any((case.key(), n) in done for n in range(1, rounds + 1))]
-    reused = sum(all((case.key(), n) in done for n in range(1, rounds + 1)) for case in taken)
+
+    def has(case: Case, done: Container[tuple[str, int]], of: Callable[[Iterable[bool]], bool]) -> bool:
+        return of((case.key(), n) in done for n in range(1, rounds + 1))
+
+    kin = [cases for cases in _by_network(pool) if now is None or any(c.setting in now for c in cases)]
+    own = [[c for c in cases if now is None or c.setting in now] for cases in kin]
+    leads = {cases[0]: (cases, all_) for cases, all_ in zip(own, kin, strict=True)}
+    taken = [lead for lead, (_, all_) in leads.items() if any(has(case, done, any) for case in all_)]
+    complete = bool(taken) and own != kin
+    first_s = budget_s / rounds / max(map(len, own), default=1)
     results: list[SweepResult] = []
-    while len(taken) < len(pool) and clock() - begin < budget_s / rounds:
-        left = [case for case in pool if case not in set(taken)]
+    while not complete and len(taken) < len(leads) and clock() - begin < first_s:
+        left = [case for case in leads if case not in set(taken)]
         count = STEP // 3 if len(taken) >= STEP else STEP
         drawn, rest = left[:count], left[count:]
-        chosen = _telling(store, form, taken, rest, pool, STEP - count) if taken else []
-        store.add_designed(case for case in chosen if case.key() not in designed)
+        chosen = _telling(store, form, taken, rest, list(leads), STEP - count) if taken else []
+        store.add_designed(c for case in chosen for c in leads[case][1] if c.key() not in designed)
         taken += [*drawn, *chosen]
-        results.append(
-            measure([*drawn, *chosen], rounds=1, budget_s=max(budget_s / rounds - clock() + begin, 0.0))
-        )
-    results.append(measure(taken, rounds=rounds, budget_s=max(budget_s - clock() + begin, 0.0)))
+        results.append(measure([*drawn, *chosen], rounds=1, budget_s=max(first_s - clock() + begin, 0.0)))
+    cases = [case for lead in taken for case in leads[lead][0]]
+    reused = sum(has(case, done, all) for case in cases)
+    results.append(measure(cases, rounds=rounds, budget_s=max(budget_s - clock() + begin, 0.0)))
     failed = dict(pair for result in results for pair in result.failed)
+    done = store.done()
     return SweepResult(
-        cases=len(taken),
-        measured=len(taken) - reused - len(failed),
+        cases=len(cases),
+        measured=sum(has(case, done, any) for case in cases if case not in failed) - reused,
         reused=reused,
         failed=tuple(failed.items()),
         wall_s=clock() - begin,
@@ -60,6 +73,14 @@ def spend(
         stopped="budget",
         warned=tuple(dict.fromkeys(pair for result in results for pair in result.warned)),
     )
+
+
+def _by_network(pool: Iterable[Case]) -> list[list[Case]]:
+    """Cases that differ in nothing but the setting of the board, together."""
+    found: dict[Case, list[Case]] = {}
+    for case in pool:
+        found.setdefault(case.model_copy(update={"power_mode": None, "clocks": None}), []).append(case)
+    return list(found.values())
 
 
 def _design_form(backend: Backend) -> Form:

@@ -25,7 +25,7 @@ from edgeprof.target import Target, alone, card_of, discrete, gauges_of, noticed
 from edgeprof.tiles import read_tiles
 from edgeprof.timing.load import telemetry
 from edgeprof.timing.longrun import LongRun, run_long
-from edgeprof.timing.session import Images, Progress, SweepResult, run_session, together, turns
+from edgeprof.timing.session import Images, Progress, SweepResult, run_session, together
 from edgeprof.timing.soak import soak
 from edgeprof.tradeoff import ModeSummary, summaries
 
@@ -100,7 +100,12 @@ def run_sweep(
             for part in parts:
                 left_s = None if budget_s is None else max(budget_s - time.monotonic() + begin, 0.0)
                 if pool is not None and left_s is not None:
-                    found = _designed(part, pool, target, store, measure, rounds, left_s)
+                    from edgeprof.budget import spend  # it fits laws: SymPy and SciPy are of no use to other sweeps
+
+                    now = {case.setting for case in part}
+                    found = spend(
+                        pool, store, target.backend, measure, rounds=rounds, budget_s=left_s, now=now
+                    )
                 else:
                     found = measure(part, rounds=rounds, budget_s=left_s, fresh=fresh)
                 if long:
@@ -115,24 +120,6 @@ def run_sweep(
     few = ["few-rounds"] * result.cases if rounds < 3 else []
     general = [(None, code) for code in (*warnings, *few)]
     return replace(result, warned=(*general, *result.warned))
-
-
-def _designed(
-    part: Sequence[Case],
-    pool: Sequence[Case],
-    target: Target,
-    store: Store,
-    measure: Callable[..., SweepResult],
-    rounds: int,
-    left_s: float,
-) -> SweepResult:
-    """What is left of a budget, spent on those of the pool that teach most, in equal shares for each setting of
-    ``part``."""
-    from edgeprof.budget import spend  # it fits laws: SymPy and SciPy are of no use to other sweeps
-
-    own = turns([case for case in pool if case.setting in {c.setting for c in part}], None)
-    share_s = left_s / max(len(own), 1)
-    return together([spend(p, store, target.backend, measure, rounds=rounds, budget_s=share_s) for p in own])
 
 
 def check_long(target: Target, wanted: LongRun | None) -> None:

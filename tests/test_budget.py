@@ -1,14 +1,18 @@
 """A sweep with a budget, on a simulated board."""
 
+from functools import partial
+from itertools import count
+
 import pytest
 
+from edgeprof.budget import spend
 from edgeprof.fit.fitting import fit_law, sketch_law
 from edgeprof.fit.forms import read_form
 from edgeprof.store import Store
-from edgeprof.sweep import run_sweep
+from edgeprof.sweep import run_sweep, session_on
 from edgeprof.sweeps.expand import expand
 from edgeprof.sweeps.spec import parse_sweep
-from edgeprof.target import open_target
+from edgeprof.target import gauges_of, open_target
 
 SAMPLE = {
     "nets": 20,
@@ -62,3 +66,38 @@ def test_the_same_command_goes_on(spent):
     for m in measured:
         assert known[m.case.key()].designed == m.designed
         assert known[m.case.key()].rounds_ms[: len(m.rounds_ms)] == m.rounds_ms
+
+
+def test_all_power_modes_share_one_design(tmp_path):
+    spec = parse_sweep({"name": "mine", "sample": SAMPLE}, "test")
+    with (
+        open_target(backend="simulated:gtx960-theano,noise=3%") as target,
+        Store(tmp_path / "m.db", create=True) as store,
+        gauges_of(target, pytest.fail) as gauges,
+    ):
+        plain = [target.case(work) for work in expand(spec.resampled(60, None))]
+        modes = ("15W", "7W", "25W")
+        pool = [case.model_copy(update={"power_mode": name}) for name in modes for case in plain]
+        measure = session_on(target, gauges, store, seed=1)
+        ask = partial(spend, pool, store, target.backend, measure, rounds=2)
+        clock = count(step=100).__next__  # time for two looks at what to measure next
+        near = ask(budget_s=2000, now={("15W", None), ("7W", None)}, clock=clock)
+        first = in_modes(store)
+        assert first["15W"] == first["7W"]
+        assert len(first["15W"]) == 12
+        assert {designed for _, designed in first["7W"]} == {True, False}
+        assert [near.cases, near.measured, near.reused] == [2 * len(first["7W"]), 2 * len(first["7W"]), 0]
+        far = ask(budget_s=2000, now={("25W", None)})  # as after a reboot: nothing is added
+        found = in_modes(store)
+        assert found["25W"] == found["15W"] == first["15W"]
+        assert [far.cases, far.measured, far.reused] == [len(found["25W"]), len(found["25W"]), 0]
+        again = ask(budget_s=0.0, now={("25W", None)})
+        assert [again.measured, again.reused] == [0, len(found["25W"])]
+
+
+def in_modes(store):
+    """Networks that were measured in each mode, and whether they were chosen by design."""
+    found = {}
+    for m in store.measurements():
+        found.setdefault(m.case.power_mode, set()).add((m.case.net, m.designed))
+    return found
