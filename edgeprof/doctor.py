@@ -8,8 +8,9 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -69,6 +70,15 @@ def examine(
     found += [*(gpu_findings(gpu) if gpu else ()), *_left(root)]
     found += [_space(), *_probed(machine)]
     return found
+
+
+def said_once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Findings for people: what is amiss with one as with an earlier one is not said again."""
+    first: dict[tuple[str, str], str] = {}
+    for finding in findings:
+        name = first.setdefault((finding.detail, finding.remedy), finding.name)
+        again = finding.remedy and name != finding.name
+        yield replace(finding, detail=f"as with {name}", remedy="") if again else finding
 
 
 def _board(machine: Machine) -> Finding:

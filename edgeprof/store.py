@@ -285,6 +285,12 @@ class Store:
         with _clear_errors(self.path):
             return {key for (key,) in self._db.execute("SELECT case_key FROM designed")}
 
+    def identities(self) -> list[dict[str, Any]]:
+        """What tells each case from the others."""
+        with _clear_errors(self.path):
+            rows = self._db.execute("SELECT identity FROM cases").fetchall()
+        return [json.loads(identity) for (identity,) in rows]
+
     def sweeps(self) -> list[dict[str, Any]]:
         """The sweeps that were asked for, oldest first."""
         with _clear_errors(self.path):

@@ -195,6 +195,8 @@ def _asked(backend: Backend, board: Board, own: bool) -> tuple[str, dict[str, An
     except BackendError as error:
         if own and board.kind != "cpu":
             hint = f"{error.hint}; or measure this machine's processor: --board cpu"
+            if board.kind == "jetson":  # its processor is part of the board
+                hint = f"--backend ort-cpu measures its processor; for its GPU: {error.hint}"
             raise BackendError(f"{board.name} cannot be measured: {error.message}", hint) from None
         raise
 

@@ -2,7 +2,8 @@
 
 from edgeprof import doctor
 from edgeprof.boards.locks import JOURNAL
-from edgeprof.doctor import examine
+from edgeprof.doctor import examine, said_once
+from edgeprof.finding import Finding
 
 STATES = {"ok", "warning", "missing"}
 
@@ -119,3 +120,10 @@ def test_a_gpu_without_cupti(monkeypatch):
     missing = found["ort-cuda kernels"]
     assert (missing.state, missing.remedy) == ("missing", "pip install 'edgeprof[gpu]'")
     assert missing.detail.startswith("cupti-python is not installed")
+
+
+def test_one_thing_is_said_once():
+    missing = [Finding(name, "missing", "no CUDA", "install it") for name in ("ort-cuda", "ort-tensorrt")]
+    fine = [Finding(name, "ok", "1 %") for name in ("steal", "waiting")]
+    once = list(said_once([*missing, *fine]))
+    assert once == [missing[0], Finding("ort-tensorrt", "missing", "as with ort-cuda"), *fine]

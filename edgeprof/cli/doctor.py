@@ -33,7 +33,7 @@ def doctor(
     """
     from edgeprof.boards.sensors.gpu import gpu_here
     from edgeprof.boards.sensors.nvml import gpus_here
-    from edgeprof.doctor import examine
+    from edgeprof.doctor import examine, said_once
     from edgeprof.errors import SpecError
 
     if restore:
@@ -49,7 +49,7 @@ def doctor(
         print_json([asdict(finding) for finding in findings])
         return 0
     indent = max(INDENT, *(len(finding.name) + 3 for finding in findings))
-    for finding in findings:
+    for finding in said_once(findings):
         print(_hanging(f"{MARKS[finding.state]} {finding.name}", finding.detail, indent))
         if finding.remedy:
             print(_hanging("", f"→ {finding.remedy}", indent))

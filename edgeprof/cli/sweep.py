@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -98,6 +97,7 @@ def sweep(
     from functools import partial
 
     from edgeprof.backends.base import Stop
+    from edgeprof.closing import fit_command
     from edgeprof.errors import SpecError
     from edgeprof.plan import cases_of, estimate_s
     from edgeprof.store import check_store
@@ -211,5 +211,5 @@ def sweep(
             )
         elif result.stopped:
             print("the budget is spent: the same command with more goes on")
-        print(f"try: edgeprof fit --db {shlex.quote(str(db))} --out law.json")
+        print(f"try: {fit_command(db, cases[0])}")
     return 1 if result.failed else 0

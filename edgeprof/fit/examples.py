@@ -123,8 +123,7 @@ def usable(measurements: Sequence[Measurement], launch: str | None = None) -> li
         )
     good = [m for m in good if m.case.launch == wanted]
     for what in SETTING:
-        values = sorted({str(getattr(m.case, what)) for m in good})
-        if len(values) > 1 and not (what in OF_CLOCKS and told_apart(settings_of(good))[0]):
+        if len(values := _mixed(good, what)) > 1:
             why = (
                 "; one law is of several where telemetry tells that clocks differ"
                 if what in OF_CLOCKS
@@ -140,6 +139,33 @@ def usable(measurements: Sequence[Measurement], launch: str | None = None) -> li
             "kinds of kernels differ: measure all of them again, with --fresh",
         )
     return [Example(m, m.latency_ms) for m in good if m.latency_ms is not None]
+
+
+def _mixed(measurements: Sequence[Measurement], what: str) -> list[str]:
+    """The values of a part of their cases, where one law can be of one of them alone; else none."""
+    values = sorted({str(getattr(m.case, what)) for m in measurements})
+    apart = what in OF_CLOCKS and len(values) > 1 and told_apart(settings_of(measurements))[0]
+    return [] if apart else values
+
+
+def narrowed(measurements: Sequence[Measurement], like: Case) -> list[str]:
+    """Options of ``edgeprof fit`` by which :func:`usable` takes these measurements: of several values of a setting that
+    of ``like``, if there is any."""
+    left = [m for m in measurements if m.latency_ms is not None and rebuildable(m.case.net)]
+    found = []
+    launches = sorted({m.case.launch for m in left})
+    if len(launches) > 1 and "blocking" not in launches:
+        found += ["--launch", launches[0]]
+    if launches:
+        taken = launches[0] if "blocking" not in launches else "blocking"
+        left = [m for m in left if m.case.launch == taken]
+    for what in SETTING:
+        if len(values := _mixed(left, what)) > 1:
+            own = str(getattr(like, what))
+            condition = f"{what}={own if own in values else values[0]}"
+            found += ["--where", condition]
+            left = matching(left, [condition])
+    return found
 
 
 def matching(measurements: Sequence[Measurement], where: Sequence[str]) -> list[Measurement]:
