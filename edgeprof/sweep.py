@@ -100,7 +100,9 @@ def run_sweep(
             for part in parts:
                 left_s = None if budget_s is None else max(budget_s - time.monotonic() + begin, 0.0)
                 if pool is not None and left_s is not None:
-                    from edgeprof.budget import spend  # it fits laws: SymPy and SciPy are of no use to other sweeps
+                    from edgeprof.budget import (
+                        spend,  # it fits laws: SymPy and SciPy are of no use to other sweeps
+                    )
 
                     now = {case.setting for case in part}
                     found = spend(
