@@ -84,7 +84,7 @@ def describe():
         "providers": [LISTED],
     }
     found.update(device().describe())
-    found["dla_cores"] = tensorrt.Builder(listener()).num_DLA_cores
+    found["dla_cores"] = made(tensorrt.Builder, listener()).num_DLA_cores
     return found
 
 
@@ -124,6 +124,14 @@ def new_listener():
     return Listener()
 
 
+def made(kind, logger):
+    """A builder or a runtime. Refused where TensorRT makes none, as for a GPU or a driver that is too old for it."""
+    try:
+        return kind(logger)
+    except TypeError:  # of the bindings, which say only that there is none
+        raise trouble(logger, "TensorRT does not start on this GPU and its driver") from None
+
+
 def load(model, threads, providers, options, weights, profiled):
     """A session for the network in the file ``model``; ``weights`` is the folder of weights outside the model, or None.
     ``options``: ``precision``, ``device`` (``gpu`` or ``dla0``), ``capture`` (a CUDA graph), ``build`` (a number:
@@ -148,12 +156,12 @@ def open_engine(model, weights, options):
     free, begin = gpu.free_bytes(), time.perf_counter()
     with open(model, "rb") as stream:
         data = stream.read()
-    path = engine_path(model, data, tensorrt.__version__, gpu.describe(), options)
+    path = engine_path(model, data, tensorrt.__version__, gpu.describe(), options, weights)
     built_ms = None
     if not os.path.exists(path):
         keep(path, build(tensorrt, logger, data, model, weights, options))
         built_ms = (time.perf_counter() - begin) * 1e3
-    runtime = tensorrt.Runtime(logger)
+    runtime = made(tensorrt.Runtime, logger)
     if core(options) is not None:
         runtime.DLA_core = core(options)
     with open(path, "rb") as stream:
@@ -175,10 +183,11 @@ class Opened(object):
         self.load_ms, self.free, self.facts = load_ms, free, facts
 
 
-def engine_path(model, data, release, gpu, options):
+def engine_path(model, data, release, gpu, options, weights):
     """Where the engine for these bytes, TensorRT, GPU and options lies: beside the network, under a name of its own."""
     about = {
         "tensorrt": release,
+        "weights": weights,
         "gpu": [gpu[key] for key in ("gpu", "gpu_compute_capability", "cuda_driver")],
     }
     about["options"] = {key: value for key, value in options.items() if key != "capture"}
@@ -207,7 +216,7 @@ def write_whole(path, content):
 
 def build(tensorrt, logger, data, model, weights, options):
     """A serialised engine for the network in ``data``."""
-    builder = tensorrt.Builder(logger)
+    builder = made(tensorrt.Builder, logger)
     network = builder.create_network(creation_flags(tensorrt, options))
     parser = tensorrt.OnnxParser(network, logger)
     inside = os.path.join(weights, os.path.basename(model)) if weights else model

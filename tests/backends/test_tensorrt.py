@@ -21,6 +21,7 @@ import onnxruntime
 import pytest
 
 from edgeprof.backends import tensorrt as driver
+from edgeprof.backends import trt as trt_backend
 from edgeprof.backends.base import Stop
 from edgeprof.backends.cuda import CudaError
 from edgeprof.backends.trt import TrtBackend
@@ -189,6 +190,7 @@ class Trt(types.ModuleType):
                 assert isinstance(logger, ILogger)
                 trt.loggers.append(logger)
                 self.logger = trt.loggers[0]  # TensorRT has one, however many it is given
+                trt.start(logger)
 
             def create_network(self, flags: int = 0) -> dict[str, Any]:
                 return {"flags": flags}
@@ -250,6 +252,7 @@ class Trt(types.ModuleType):
 
         class Runtime:
             def __init__(self, logger: ILogger) -> None:
+                trt.start(logger)
                 self.DLA_core = -1
 
             def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine:
@@ -309,6 +312,12 @@ class Trt(types.ModuleType):
                     self.profiler.report_layer_time(name, 0.5 / (order + 1))
                 return True
 
+        def start(logger: ILogger) -> None:
+            if trt.too_old:
+                logger.log(1, trt.too_old)
+                raise TypeError("pybind11::init(): factory function returned nullptr")
+
+        self.start, self.too_old = start, ""
         self.ILogger, self.IProfiler, self.Builder = ILogger, IProfiler, Builder
         self.OnnxParser, self.Runtime = OnnxParser, Runtime
 
@@ -425,6 +434,16 @@ def test_one_logger_hears_of_every_build(opened) -> None:
     for _ in range(driver.TOLD + 9):
         driver.listener().log(2, "as every run says")
     assert len(driver.listener().told) == driver.TOLD
+
+
+def test_a_driver_that_is_too_old_is_told_in_tensorrts_words(opened) -> None:
+    trt, _, load = opened("11.4.0.106")
+    trt.too_old = "Error Code 6: CUDA initialization failure with error: 35"
+    for start in (driver.describe, load):
+        with pytest.raises(
+            driver.Refused, match=r"does not start .* CUDA initialization failure with error: 35"
+        ):
+            start()
 
 
 def test_what_has_no_place_on_the_gpu_before_a_run_is_refused(opened) -> None:
@@ -640,6 +659,37 @@ def test_a_round_from_the_case_to_its_kernels(
         assert memory.graphs == 0
     finally:
         backend.close()
+
+
+def test_the_first_networks_are_built_again_in_every_launch_mode(opened, monkeypatch) -> None:
+    trt, _, _ = opened("10.3.0")
+    trt.shapes = {"input": (1, 1, 28, 28), "output": (1, 10)}
+    trt.layers = ["conv1 + conv1_relu", "fc1 + fc1_relu", "classifier", "softmax"]
+    backend = TrtBackend()
+    monkeypatch.setattr(backend, "worker_of", lambda case, traced=False: InProcess())
+    monkeypatch.setattr(trt_backend, "BUILT_AGAIN", 1)
+    stop = Stop(min_runs=3, min_s=0, max_s=0.002, profile=False)
+    told = []
+    try:
+        for depth in (4, 5):
+            for launch in ("async", "graph"):
+                one = Case(
+                    net=net_spec(conv=1, depth=depth, fc=1, neurons=8),
+                    batch=1,
+                    precision="fp32",
+                    threads=1,
+                    launch=launch,
+                    provider_options=backend.options("fp32", launch),
+                    board="b",
+                    machine="m",
+                    backend=backend.name,
+                    runtime="r",
+                )
+                told.append(len(backend.measure(one, 1, stop, None).telemetry.get("builds_ms", ())))
+    finally:
+        backend.close()
+    assert told == [3, 3, 0, 0]
+    assert len(trt.builds) == 3 + 1 + 1  # the last prices events
 
 
 # --- TensorRT itself
