@@ -19,6 +19,11 @@ from edgeprof.timing.traced import Traced
 BUILD_S = 600.0  # the longest that an engine may take to build
 QUANTISED = "QuantizeLinear"
 INT8 = "trt_int8_enable"
+# The runtime makes 32-bit numbers of biases, and 8-bit ones of weights, before it asks a provider what it can run.
+# TensorRT dequantises no 32-bit numbers (IDequantizeLayer), and 8-bit weights only from release 10 on.
+LEFT_OUT = "optimization.disable_specified_optimizers"
+BIASES = "WeightBiasQuantization"
+WEIGHTS = "ConstantFolding"
 
 
 class EngineBackend(CudaBackend):
@@ -40,6 +45,23 @@ class EngineBackend(CudaBackend):
     def traced(self, case: Case, request: Mapping[str, Any], timeout_s: float) -> Traced | None:
         """Never: kernels of an engine are of one node, and of no operator."""
         return None
+
+    def __init__(self, place: Place = HERE) -> None:
+        super().__init__(place)
+        self._needs: dict[Path, dict[str, str]] = {}
+
+    def _request(self, case: Case, model: Path, tiles: Path | None = None) -> dict[str, Any]:
+        """As every runtime's, with what a file needs whatever is asked for."""
+        request = super()._request(case, model, tiles)
+        if isinstance(case.net, ModelFile):
+            if model not in self._needs:
+                self._needs[model] = self._needed(model)
+            request["options"] = {**self._needs[model], **request["options"]}
+        return request
+
+    def _needed(self, model: Path) -> dict[str, str]:
+        """What the runtime must leave alone for the biases of a quantised file to stay as they are."""
+        return {LEFT_OUT: BIASES} if _quantised(model) else {}
 
     def _model(self, case: Case) -> Path:
         path = super()._model(case)
@@ -66,24 +88,15 @@ class TensorrtBackend(EngineBackend):
         """The engine is as much TensorRT's as the runtime's: both versions."""
         return f"{super().runtime()}, TensorRT {self.facts()['tensorrt']}"
 
-    def __init__(self, place: Place = HERE) -> None:
-        super().__init__(place)
-        self._formats: dict[Path, dict[str, str]] = {}
-
-    def _request(self, case: Case, model: Path, tiles: Path | None = None) -> dict[str, Any]:
-        """As every runtime's; a file that has float16 or 8-bit tensors of its own needs the builder's leave for them,
-        whatever is asked for: the provider's networks are not strongly typed (onnxruntime issue 13381)."""
-        request = super()._request(case, model, tiles)
-        if isinstance(case.net, ModelFile):
-            if model not in self._formats:
-                self._formats[model] = dict.fromkeys(_leaves(model), "True")
-            request["options"] = {**self._formats[model], **request["options"]}
-        return request
+    def _needed(self, model: Path) -> dict[str, str]:
+        """Leave for the formats that its tensors have, too: the provider's networks are not strongly typed (onnxruntime
+        issue 13381)."""
+        return {**super()._needed(model), **dict.fromkeys(_leaves(model), "True")}
 
     def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
         allowed = {f"trt_{precision}_enable": "True"} if precision in ("fp16", "int8") else {}
         captured = {"trt_cuda_graph_enable": "True"} if launch == "graph" else {}
-        return tuple(sorted({**allowed, **captured}.items()))
+        return tuple(sorted({**allowed, **captured, **_as_written(precision)}.items()))
 
 
 class RtxBackend(EngineBackend):
@@ -101,13 +114,19 @@ class RtxBackend(EngineBackend):
         return f"{super().runtime()}, TensorRT-RTX plugin {self.facts()['tensorrt_rtx_plugin']}"
 
     def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
-        return (("enable_cuda_graph", "1"),) if launch == "graph" else ()
+        captured = {"enable_cuda_graph": "1"} if launch == "graph" else {}
+        return tuple(sorted({**captured, **_as_written(precision)}.items()))
 
 
 def _quantised(path: Path) -> bool:
     """Whether the network of a file says itself what is quantised."""
     graph = parse_model(path.read_bytes(), path.name).graph
     return any(node.op_type == QUANTISED for node in graph.node)
+
+
+def _as_written(precision: str) -> dict[str, str]:
+    """What gives a provider the pairs of QuantizeLinear and DequantizeLinear as edgeprof writes them."""
+    return {LEFT_OUT: f"{BIASES};{WEIGHTS}"} if precision == "int8" else {}
 
 
 def _leaves(path: Path) -> list[str]:

@@ -9,10 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.backends.base import Stop
+from edgeprof.backends.engines import LEFT_OUT
 from edgeprof.backends.open import open_backend
 from edgeprof.errors import BackendError
 from edgeprof.nets.blocks import block
 from edgeprof.nets.model import model_file
+from edgeprof.nets.network import network_bytes
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 
@@ -69,6 +71,7 @@ def test_formats_that_tensorrt_may_take():
     try:
         assert backend.options("fp16", "async") == (("trt_fp16_enable", "True"),)
         assert backend.options("int8", "graph") == (
+            (LEFT_OUT, "WeightBiasQuantization;ConstantFolding"),
             ("trt_cuda_graph_enable", "True"),
             ("trt_int8_enable", "True"),
         )
@@ -102,21 +105,45 @@ def test_a_file_has_leave_for_the_formats_that_it_is_in(quantised, tmp_path):
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "half", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "half.onnx")
-    given = {
-        "quantised": (quantised, {"trt_int8_enable": "True"}),
-        "half": (model_file(tmp_path / "half.onnx", batch=1), {"trt_fp16_enable": "True"}),
-        "built": (net_spec(conv=1, depth=4, fc=1, neurons=8), {}),
-    }
+    biases = {LEFT_OUT: "WeightBiasQuantization"}
+    given = (
+        (quantised, {"trt_int8_enable": "True", **biases}, biases),
+        (model_file(tmp_path / "half.onnx", batch=1), {"trt_fp16_enable": "True"}, {}),
+        (net_spec(conv=1, depth=4, fc=1, neurons=8), {}, {}),
+    )
     tensorrt, rtx = map(open_backend, NAMES)
     try:
-        for net, wanted in (*given.values(), *given.values()):
+        for net, wanted, of_rtx in (*given, *given):
             one = case(tensorrt, net=net, batch=1)
             assert tensorrt._request(one, tensorrt._model(one))["options"] == wanted
             other = case(rtx, net=net, batch=1)
-            assert rtx._request(other, rtx._model(other))["options"] == {}
+            assert rtx._request(other, rtx._model(other))["options"] == of_rtx
     finally:
         tensorrt.close()
         rtx.close()
+
+
+def test_a_provider_is_given_the_pairs_as_they_are_written(backend, tmp_path):
+    """What ONNX Runtime does to a graph before it asks providers, seen on the processor."""
+    data = network_bytes(net_spec(conv=2, depth=(5, 16), fc=1, neurons=8), 1, "int8")
+
+    def handed_on(left_out):
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        settings.optimized_model_filepath = str(tmp_path / "handed.onnx")
+        if left_out:
+            settings.add_session_config_entry(LEFT_OUT, left_out)
+        onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+        graph = onnx.load(tmp_path / "handed.onnx").graph
+        types = {t.name: t.data_type for t in graph.initializer}
+        read = [types.get(n.input[0]) for n in graph.node if n.op_type == "DequantizeLinear"]
+        return {kind for kind in read if kind}
+
+    int8, int32 = TensorProto.INT8, TensorProto.INT32
+    assert handed_on(dict(backend.options("int8", "async"))[LEFT_OUT]) == set()
+    assert handed_on("WeightBiasQuantization") == {int8}
+    assert handed_on("") <= {int8, int32}
 
 
 def test_int8_is_for_networks_that_are_quantised(backend, quantised):

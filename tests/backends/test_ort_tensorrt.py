@@ -88,7 +88,7 @@ def test_options_are_as_the_provider_reads_them(tmp_path: Path) -> None:
     }
     for precision in backend.precisions:
         for launch in backend.launches:
-            known.update(backend.options(precision, launch))
+            known.update(ort_cuda.parted(dict(backend.options(precision, launch)))[1])
     backend.close()
     assert "fallback to CPU EP" in refusal(known)
     assert "trt_fp16_enable' should be 'True' or 'False'" in refusal({**known, "trt_fp16_enable": "1"})
