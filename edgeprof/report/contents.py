@@ -16,7 +16,7 @@ from edgeprof.fit.law import Law
 from edgeprof.fit.quanta import evidence_of
 from edgeprof.report import figures as f
 from edgeprof.report.design import design_section
-from edgeprof.report.figure import Figure, Section, Table
+from edgeprof.report.figure import Figure, Section, Table, counted
 from edgeprof.report.figures.accuracy import UNSEEN, Judged, judged, score_table, worst_table
 from edgeprof.report.figures.disturbance import failure_table, reading_table, warning_table
 from edgeprof.report.figures.drift import round_table, sentinel_table
@@ -24,7 +24,7 @@ from edgeprof.report.figures.kernels import main_kinds
 from edgeprof.report.figures.launches import launch_table
 from edgeprof.report.figures.ratios import in_both, slower_first
 from edgeprof.report.grids import Grid
-from edgeprof.report.settings import PARTS, Setting, settings_of
+from edgeprof.report.settings import PARTS, Setting, item_of, settings_of
 from edgeprof.roofline import Roofline
 from edgeprof.store import Sentinel
 from edgeprof.timing.measurement import Measurement
@@ -70,6 +70,7 @@ def build_report(
         _kernels(settings) if measurements else None,
         _ratios(settings) if measurements else None,
         _launches(measurements),
+        _in_flight(measurements),
         _steps(settings) if measurements else None,
         _accuracy(law, settings, known) if law else None,
         _law(law) if law else None,
@@ -106,7 +107,7 @@ def _facts(
             yield "failed", f"{failed:,}"
         if good:
             speeds = [m.tiles_per_ms or 0.0 for m in good]
-            yield "tiles/ms, slowest to fastest", f"{min(speeds):.3g} – {max(speeds):.3g}"
+            yield f"{item_of(good)}s/ms, slowest to fastest", f"{min(speeds):.3g} – {max(speeds):.3g}"
         spreads = sorted(m.spread_pct for m in good if m.spread_pct is not None)
         if spreads:
             yield "spread of rounds, median", f"{spreads[len(spreads) // 2]:.1f} %"
@@ -118,7 +119,10 @@ def _facts(
             yield "law, error on networks held out", f"{scores['mape_pct']:.1f} %"
         unseen = [abs(j.error_pct) for rows in known.values() for j in rows if j.seen == UNSEEN]
         if unseen:
-            yield f"law, error on {len(unseen)} cases not fitted on", f"{sum(unseen) / len(unseen):.1f} %"
+            yield (
+                f"law, error on {counted(len(unseen), 'case')} not fitted on",
+                f"{sum(unseen) / len(unseen):.1f} %",
+            )
 
 
 def _speed(settings: Sequence[Setting]) -> Section:
@@ -179,6 +183,14 @@ def _launches(measurements: Sequence[Measurement]) -> Section | None:
     if figure is None or table is None:
         return None
     return Section("launches", "Launch modes", tables=(table,), figures=(figure,))
+
+
+def _in_flight(measurements: Sequence[Measurement]) -> Section | None:
+    """Where several runs at the same time were measured."""
+    figure, table = f.in_flight_gain(measurements), f.in_flight_table(measurements)
+    if figure is None or table is None:
+        return None
+    return Section("in-flight", "Several runs at the same time", tables=(table,), figures=(figure,))
 
 
 def _steps(settings: Sequence[Setting]) -> Section:
@@ -334,7 +346,9 @@ def _environment(measurements: Sequence[Measurement], settings: Sequence[Setting
         ("what", *(setting.label for setting in settings)),
         tuple((name, *values) for name, values in rows.items()),
     )
-    text = f"{len(measurements)} cases; a setting is all that a case has but its network and batch: "
+    text = (
+        f"{counted(len(measurements), 'case')}; a setting is all that a case has but its network and batch: "
+    )
     return Section(
         "environment",
         "Environment",

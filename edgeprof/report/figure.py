@@ -13,6 +13,7 @@ from edgeprof.excerpt import excerpt
 
 Mark = Literal["line", "points", "curve", "dashed", "bars"]
 MOST_TICKS = 10
+FEWEST_TICKS = 3  # of a logarithmic axis; with fewer round numbers its labels are evenly apart
 LONGEST = 44  # letters of a name in a figure
 FEW = 20  # values of a variable that may be given by factors; more are given by steps
 WIDE = 200.0  # greatest over least value from which on an axis of values above zero is logarithmic
@@ -138,21 +139,41 @@ def log_axis(title: str, values: Sequence[float]) -> Axis:
 
 
 def log_ticks(values: Sequence[float]) -> tuple[float, ...]:
-    """Round numbers from the least of ``values`` to the greatest, at most :data:`MOST_TICKS`."""
+    """Round numbers from the least of ``values`` to the greatest, at most :data:`MOST_TICKS`: parts of decades, or
+    evenly apart where these are too few. None where the values hardly differ."""
     if not values:
         return ()
     low, high = math.log10(min(values)), math.log10(max(values))
+    slack = 0.04 * (high - low) or 1.0  # as far beyond the data as is drawn
+    low, high = low - slack, high + slack
     for factors in ((1, 2, 5), (1, 3), (1,)):
         found = [
             f * 10.0**e
             for e in range(math.floor(low) - 1, math.ceil(high) + 1)
             for f in factors
-            if low - 0.2 <= math.log10(f) + e <= high + 0.2
+            if low <= math.log10(f) + e <= high
         ]
+        if len(found) < FEWEST_TICKS:
+            return _even_ticks(10**low, 10**high)
         if len(found) <= MOST_TICKS:
             return tuple(found)
     step = -(-len(found) // MOST_TICKS)
     return tuple(found[::step])
+
+
+def _even_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Multiples of a round number between both ends."""
+    rough = (high - low) / 7.5  # so that there are three to eight
+    if rough < 1e-3 * high:  # more digits than a label has
+        return ()
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
+    return tuple(i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1))
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 case``, ``2 cases``, ``1,024 cases``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def shown(value: float) -> str:

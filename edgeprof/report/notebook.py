@@ -9,6 +9,7 @@ from html import escape
 from edgeprof import advice
 from edgeprof.fit.emit.text import formula, headline, legend, notes, valid_for
 from edgeprof.fit.law import Law
+from edgeprof.report.settings import item_of
 from edgeprof.timing.measurement import Measurement
 
 KERNELS = 8  # shown of a measurement, the longest first
@@ -37,7 +38,7 @@ def measurement_html(m: Measurement) -> str:
     low_high = f" [{m.ci_ms[0]:.4g}, {m.ci_ms[1]:.4g}]" if m.ci_ms else ""
     facts = [
         ("latency", f"{m.latency_ms:.4g} ms per run{low_high}"),
-        ("speed", f"{m.tiles_per_ms:.4g} tiles/ms"),
+        ("speed", f"{m.tiles_per_ms:.4g} {item_of([m])}s/ms"),
         ("rounds", f"{', '.join(f'{ms:.4g}' for ms in m.rounds_ms)} ms"),
     ]
     if m.status != "ok":

@@ -9,6 +9,7 @@
 
     function colours() {
         const probe = document.body.appendChild(document.createElement("span"));
+        probe.className = "probe";
         const read = (name) => {
             probe.style.color = `var(--${name})`;
             return getComputedStyle(probe).color;
@@ -39,6 +40,16 @@
         };
     }
 
+    const FEW = 6; // labels of an axis that a narrow plot has room for
+
+    /** Every other label of an axis that has too many for a narrow plot. */
+    function thinned(given, narrow) {
+        const {tickvals, ticktext} = given;
+        if (!narrow || !tickvals || tickvals.length <= FEW) return given;
+        const other = (values) => values.filter((_, i) => i % 2 === 0);
+        return {...given, tickvals: other(tickvals), ticktext: other(ticktext)};
+    }
+
     function draw(plot) {
         const {data, layout} = figures[plot.dataset.figure];
         const theme = colours();
@@ -48,7 +59,7 @@
         const font = {color: theme.ink, family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 13};
         Plotly.react(plot, traces, {
             ...layout, font,
-            xaxis: axis(layout.xaxis, theme),
+            xaxis: axis(thinned(layout.xaxis, narrow), theme),
             yaxis: axis(layout.yaxis, theme),
             legend: {
                 ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container",

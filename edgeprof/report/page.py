@@ -14,10 +14,12 @@ from edgeprof import __version__
 from edgeprof.errors import BackendError
 from edgeprof.files import write_whole
 from edgeprof.report.contents import Report
-from edgeprof.report.figure import Figure, Section, Table
+from edgeprof.report.figure import Figure, Section, Table, short
 from edgeprof.report.interactive import as_json, plotly_figure, table_rows
 
 BAR_REM = 1.7  # height of a bar with what is around it
+PLOT_REM, LINE_REM = 21.0, 1.1  # height of a plot, and of a name in its legend
+LEGEND = 100  # letters of names from which on a legend takes room
 LAW = "law"  # the section that the sliders follow
 MISSING = "What is missing"
 POLICY = (
@@ -97,10 +99,12 @@ def _figure(figure: Figure) -> str:
     columns, rows = table_rows(figure)
     key, title = figure.key, escape(figure.title)
     numeric = tuple(all(_is_number(row[i]) for row in rows) for i in range(len(columns)))
-    flat = figure.y.categories
-    size = (
-        f' bars" style="height: {6 + BAR_REM * len(flat) * max(len(figure.series), 1):.1f}rem' if flat else ""
-    )
+    flat, names = figure.y.categories, [short(series.name) for series in figure.series]
+    size = ""
+    if flat:
+        size = f' bars" style="height: {6 + BAR_REM * len(flat) * max(len(names), 1):.1f}rem'
+    elif len(names) > 1 and sum(map(len, names)) > LEGEND:
+        size = f'" style="height: {PLOT_REM + LINE_REM * len(names):.1f}rem'
     return f"""\
 <figure id="{key}" aria-labelledby="{key}-title">
 <h3 id="{key}-title">{title}</h3>

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from edgeprof.nets.spec import NetSpec
 from edgeprof.report.figure import Series
 from edgeprof.report.grids import Grid, grids_of
 from edgeprof.sweeps.case import Case
@@ -53,6 +54,16 @@ class Setting:
             y=tuple(y for _, y, _ in rows),
             notes=tuple(m.case.label() for *_, m in rows),
         )
+
+
+def item_of(measurements: Iterable[Measurement]) -> str:
+    """What a batch is of, for people: tiles, or inputs where any network is not of the family."""
+    return "tile" if all(isinstance(m.case.net, NetSpec) for m in measurements) else "input"
+
+
+def item_in(settings: Iterable[Setting]) -> str:
+    """:func:`item_of` of all that is in ``settings``."""
+    return item_of(m for setting in settings for m in setting.measurements)
 
 
 def settings_of(measurements: Iterable[Measurement]) -> tuple[Setting, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edgeprof.errors import FitError, SpecError
+from edgeprof.nets.blocks import Block
 from edgeprof.nets.model import ModelFile
 from edgeprof.report.contents import Report, build_report, only
 
@@ -115,3 +116,25 @@ def test_networks_that_lie_elsewhere_are_measured_too() -> None:
     assert len(next(f for f in report.figures if f.key == "round-spread").series[0].x) == 24
     assert len(next(f for f in report.figures if f.key == "speed-of-every-network").series[0].x) == 12
     assert build_report(elsewhere).figures
+
+
+def test_networks_that_are_not_of_the_family_have_inputs_and_no_tiles() -> None:
+    blocks = [
+        replace(m, case=m.case.model_copy(update={"net": Block(of="conv", size=8 + i, channels=8)}))
+        for i, m in enumerate(with_telemetry(gridded(), energy_mj_per_tile=0.5, power_mw=4000.0))
+    ]
+    report = build_report(blocks)
+    assert "inputs/ms, slowest to fastest" in dict(report.facts)
+    figures = {f.key: f for f in report.figures}
+    assert figures["speed-of-every-network"].y.title == "inputs/ms"
+    assert figures["energy-per-tile"].y.title == "energy (mJ/input)"
+    words = [text for f in report.figures for text in (f.title, f.caption, f.x.title, f.y.title)]
+    assert not [text for text in words if "tile" in text.replace("percentile", "").lower()]
+    assert "tiles/ms, slowest to fastest" in dict(build_report(gridded()).facts)
+
+
+def test_one_case_is_a_case() -> None:
+    one, other = gridded_twice()[0], gridded_twice()[len(gridded())]
+    captions = [f.caption for f in build_report([one, other]).figures if f.key.startswith("speed-up")]
+    assert len(captions) == 2
+    assert all("1 case " in caption for caption in captions)

@@ -200,6 +200,23 @@ def test_both_colour_schemes_have_contrast(opened: Opened) -> None:
         assert seen == {False, True}
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_plots_keep_their_colours_where_the_system_forces_its_own(dark: bool, opened: Opened) -> None:
+    browser = opened(law_page(), dark=dark)
+    names = {"prefers-color-scheme": "dark" if dark else "light", "forced-colors": "active"}
+    features = [{"name": name, "value": value} for name, value in names.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.refresh()
+    drawn(browser)
+    ink, paper = browser.execute_script(
+        "const plot = document.querySelector('.plot'), style = (name) => getComputedStyle(plot.querySelector(name));"
+        "return [style('.xtick text').fill, style('.main-svg').backgroundColor]"
+    )
+    rgb = [tuple(map(float, re.findall(r"[\d.]+", text)[:3])) for text in (ink, paper)]
+    assert contrast(*rgb) > 4.5
+    assert (luminance(rgb[1]) < 0.5) is dark
+
+
 def colours(browser: Any) -> list[tuple[float, ...]]:
     names = ["page", "ink", "faint", "paper", *(f"series-{i}" for i in range(1, 10))]
     texts = browser.execute_script(

@@ -9,6 +9,7 @@ from edgeprof.report.figures.accuracy import held_out_errors, measured_against_p
 from edgeprof.report.figures.disturbance import coverage, round_spread, tails
 from edgeprof.report.figures.drift import drift
 from edgeprof.report.figures.energy import energy, power
+from edgeprof.report.figures.inflight import in_flight_gain, in_flight_table
 from edgeprof.report.figures.kernels import kernel_shares, kernel_speed
 from edgeprof.report.figures.launches import launch_modes
 from edgeprof.report.figures.modes import always_dominated, mode_figures, mode_table
@@ -25,6 +26,8 @@ __all__ = [
     "every_network",
     "grid_ratio",
     "held_out_errors",
+    "in_flight_gain",
+    "in_flight_table",
     "kernel_ratio",
     "kernel_ratios",
     "kernel_shares",

@@ -71,6 +71,7 @@ def measured_against_predicted(found: Sequence[Judged]) -> Figure | None:
     if not series:
         return None
     values = [v for s in series for v in (*s.x, *s.y)]
+    reached = [v for s in series for v in (*s.y, *s.low, *s.high)]
     bars = " Bars are the law's 90 % interval." if any(s.low for s in series) else ""
     if bars and (none := sum(j.row.low_ms is None for j in found)):
         bars += f" {none} of {len(found)} have none: it is not known there."
@@ -80,7 +81,7 @@ def measured_against_predicted(found: Sequence[Judged]) -> Figure | None:
         caption=f"A point on the line is right.{bars} Networks that the law was fitted on tell less of its accuracy "
         "than the others.",
         x=log_axis("measured (ms)", values),
-        y=log_axis("predicted (ms)", values),
+        y=log_axis("predicted (ms)", reached),
         series=tuple(series),
         legend="the law was",
         guides=(Guide("as measured", slope=1.0),),

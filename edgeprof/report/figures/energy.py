@@ -6,20 +6,21 @@ from collections.abc import Callable, Sequence
 
 from edgeprof.report.figure import Figure, amounts_axis, log_axis
 from edgeprof.report.figures.speed import macs_per_tile
-from edgeprof.report.settings import Setting
+from edgeprof.report.settings import Setting, item_in
 from edgeprof.timing.measurement import Measurement
 
 
 def energy(settings: Sequence[Setting]) -> Figure | None:
     """Energy per tile (mJ) against the multiply-accumulates of a tile."""
+    item = item_in(settings)
     return _sensed(
         settings,
         "energy_mj_per_tile",
         macs_per_tile,
         key="energy-per-tile",
-        title="Energy of a tile against its work",
-        across="multiply-accumulates per tile",
-        up="energy (mJ/tile)",
+        title=f"Energy of each {item} against its work",
+        across=f"multiply-accumulates per {item}",
+        up=f"energy (mJ/{item})",
     )
 
 
@@ -31,7 +32,7 @@ def power(settings: Sequence[Setting]) -> Figure | None:
         lambda m: m.tiles_per_ms or 0.0,
         key="power",
         title="Power against speed",
-        across="tiles/ms",
+        across=f"{item_in(settings)}s/ms",
         up="power (mW)",
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from edgeprof.report.figure import Axis, Figure, Series, Table, amounts_axis, log_axis, shown
+from edgeprof.report.figure import Axis, Figure, Series, Table, amounts_axis, counted, log_axis, shown
+from edgeprof.report.settings import item_of
 from edgeprof.timing.measurement import Measurement
 from edgeprof.tradeoff import ModeSummary, Point, dominated, rivals, summaries
 
@@ -14,18 +15,18 @@ FEW = 8  # networks that have a line each
 
 def mode_figures(measurements: Sequence[Measurement]) -> tuple[Figure, ...]:
     """All of them, of the networks that were measured in several power modes."""
-    groups = rivals(measurements)
+    groups, item = rivals(measurements), item_of(measurements)
     if not groups:
         return ()
     found = (
-        _by_mode(groups, lambda p: p.ms_per_tile, "latency", "ms/tile"),
-        _by_mode(groups, lambda p: p.mj_per_tile, "energy", "mJ/tile"),
-        front(groups),
+        _by_mode(groups, lambda p: p.ms_per_tile, "latency", f"ms/{item}"),
+        _by_mode(groups, lambda p: p.mj_per_tile, "energy", f"mJ/{item}"),
+        front(groups, item),
     )
     return tuple(figure for figure in found if figure)
 
 
-def front(groups: Sequence[Sequence[Point]]) -> Figure | None:
+def front(groups: Sequence[Sequence[Point]], item: str = "tile") -> Figure | None:
     """Energy against speed of every network in every mode: the front, and what is dominated in grey."""
     known = [p for group in groups for p in group if p.mj_per_tile is not None]
     best = pareto(known)
@@ -46,11 +47,11 @@ def front(groups: Sequence[Sequence[Point]]) -> Figure | None:
     drawn = tuple(s for s in series if s.x)
     return Figure(
         key="mode-front",
-        title="Energy of a tile against its speed, by network and power mode",
+        title=f"Energy of each {item} against speed, by network and power mode",
         caption="A point is a network in a power mode. On the front no other is both faster and takes less energy; "
         "the others are grey.",
-        x=log_axis("tiles/ms", [v for s in drawn for v in s.x]),
-        y=amounts_axis("energy (mJ/tile)", [v for s in drawn for v in s.y]),
+        x=log_axis(f"{item}s/ms", [v for s in drawn for v in s.x]),
+        y=amounts_axis(f"energy (mJ/{item})", [v for s in drawn for v in s.y]),
         series=drawn,
         legend="power mode",
     )
@@ -67,12 +68,13 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 
 def mode_table(measurements: Sequence[Measurement]) -> Table | None:
     """What each mode gives and takes, over the networks that were measured in all of them."""
-    found = summaries(measurements)
+    found, item = summaries(measurements), item_of(measurements)
     if not found:
         return None
+    networks = counted(found[0].networks, "network")
     return Table(
-        f"Power modes on {found[0].networks} networks: medians, and on how many of them a mode is the best",
-        ("power mode", "ms/tile", "mJ/tile", "fastest on", "least energy on", "dominated on"),
+        f"Power modes on {networks}: medians, and on how many a mode is the best",
+        ("power mode", f"ms/{item}", f"mJ/{item}", "fastest on", "least energy on", "dominated on"),
         tuple(_row(one) for one in found),
         (False, True, True, True, True, True),
     )

@@ -14,6 +14,7 @@ from edgeprof.report.figure import (
     Mark,
     Series,
     amounts_axis,
+    counted,
     key_of,
     log_axis,
     shown,
@@ -89,8 +90,7 @@ def network_ratios(first: Setting, second: Setting) -> Figure | None:
     return Figure(
         key=key_of("speed-up", "networks", first.label, second.label),
         title=f"Speed-up of every network: {second.label} over {first.label}",
-        caption=f"{len(pairs)} cases in both; the mean over their networks is {shown(mean.speedup)}{between}. "
-        f"{BARS}",
+        caption=f"{counted(len(pairs), 'case')} in both; the mean is {shown(mean.speedup)}{between}. {BARS}",
         x=log_axis(f"latency (ms), {first.label}", series.x),
         y=amounts_axis("times as fast", series.y),
         series=(series,),
@@ -165,7 +165,7 @@ def kernel_ratios(first: Setting, second: Setting) -> Figure | None:
     return Figure(
         key=key_of("speed-up", "kernels", first.label, second.label),
         title=f"Speed-up of each kind of kernel: {second.label} over {first.label}",
-        caption=f"The median over the {len(pairs)} networks that both measured.",
+        caption=f"The median over {counted(len(pairs), 'case')} that both measured.",
         x=Axis("times as fast", zero=True),
         y=Axis("kind of kernel", categories=tuple(kind for kind, _ in found)),
         series=(series,),

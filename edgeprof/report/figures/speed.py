@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgeprof.nets.network import rebuildable, total_macs
 from edgeprof.report.figure import Figure, Series, amounts_axis, key_of, log_axis, shown, steps_axis
 from edgeprof.report.grids import WORDS, Grid, plain
-from edgeprof.report.settings import Setting
+from edgeprof.report.settings import Setting, item_in
 from edgeprof.timing.measurement import Measurement
 
 SAME = ("conv", "depth", "fc", "neurons", "batch")  # what a caption says of a grid's networks
@@ -41,7 +41,7 @@ def throughput(grid: Grid, setting: str = "") -> Figure:
 
 def every_network(settings: Sequence[Setting]) -> Figure | None:
     """Tiles per ms of every network against its multiply-accumulates per tile."""
-    series = []
+    series, item = [], item_in(settings)
     for setting in settings:
         rows = sorted(
             ((macs, m) for m in setting.measurements if (macs := macs_per_tile(m))), key=lambda row: row[0]
@@ -62,11 +62,11 @@ def every_network(settings: Sequence[Setting]) -> Figure | None:
         return None
     return Figure(
         key="speed-of-every-network",
-        title="Tiles per ms of every network against its work",
-        caption="A point is a network at a batch. More arithmetic per tile makes a network slower; what spreads the "
-        "points is how well it suits the kernels. Bars are the 95 % interval of the latency in its round.",
-        x=log_axis("multiply-accumulates per tile", [v for s in series for v in s.x]),
-        y=log_axis("tiles/ms", [v for s in series for v in s.y]),
+        title=f"{item.title()}s per ms of every network against its work",
+        caption=f"A point is a network at a batch. More arithmetic per {item} makes a network slower; what spreads "
+        "the points is how well it suits the kernels. Bars are the 95 % interval of the latency in its round.",
+        x=log_axis(f"multiply-accumulates per {item}", [v for s in series for v in s.x]),
+        y=log_axis(f"{item}s/ms", [v for s in series for v in (*s.y, *s.low, *s.high)]),
         series=tuple(series),
         legend="setting" if len(series) > 1 else "",
     )
