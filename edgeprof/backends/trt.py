@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.backends.base import Stop
 from edgeprof.backends.gpu import CudaBackend
-from edgeprof.errors import BackendError
+from edgeprof.errors import BackendError, WorkerError
 from edgeprof.nets.graph import IR_VERSION, OPSET, checked_bytes
 from edgeprof.nets.network import net_operators
 from edgeprof.sweeps.case import Case
@@ -87,7 +87,7 @@ class TrtBackend(CudaBackend):
             layers, operators = self._layers[key], net_operators(case.net, case.batch)
             us = {k.name: max(float(np.median(k.us)) - found.event_us, 0.0) for k in found.kernels}
             ran = precisions_ran(layers, operators, us)
-            told.update({"kernels_from": SOURCE, "precision_ran": ran})
+            told.update({"kernels_from": SOURCE, "precision_ran": ran, "event_us": found.event_us})
             warnings += told_precision(case.precision, ran)
             if self.device != GPU:
                 told["dla_fallback"] = list(fallen_back(layers, operators))
@@ -121,27 +121,30 @@ class TrtBackend(CudaBackend):
         return match_times(self._traces.get(key, ()), operators, events)
 
     def _event_cost(self, case: Case) -> float:
-        """What TensorRT's events add to the time of a layer (µs): of a chain of small convolutions in a captured graph,
-        whose kernels follow one another at once, the layers' sum against a run by the GPU's clock. In ten profiles
-        that NVIDIA published it was 1.6 to 7.5 µs (TREx). Of a DLA, whose layers are few, nothing is known."""
+        """What TensorRT's events add to the time of a layer (µs); 0 where that cannot be told. In ten profiles that
+        NVIDIA published it was 1.6 to 7.5 µs (TREx). Of a DLA, whose layers are few, nothing is known."""
         if self.device != GPU:
             return 0.0
         if case.threads not in self._event_us:
-            path = Path(self._folder.name) / "steps.onnx"
-            self._write(path, steps_bytes(STEPS))
-            changed = {
-                "launch": "graph",
-                "precision": "fp32",
-                "provider_options": self.options("fp32", "graph"),
-            }
-            chain = case.model_copy(update=changed)
-            answer = self._ask(chain, self._request(chain, path), Stop(max_s=0.5), False, self._patience_s)
-            if self.worker_of(chain) is not self.worker_of(case):
-                self.worker_of(chain).close()
-            layers = [us for us in (float(np.median(event["us"])) for event in answer["kernels"]) if us]
-            alone = float(np.median(answer["observed"]["device_ns"])) / 1e3
-            self._event_us[case.threads] = max((sum(layers) - alone) / max(len(layers), 1), 0.0)
+            try:
+                self._event_us[case.threads] = self._priced(case)
+            except WorkerError:  # the chain does not run, or not captured; what is asked for may all the same
+                self._event_us[case.threads] = 0.0
         return self._event_us[case.threads]
+
+    def _priced(self, case: Case) -> float:
+        """Of a chain of small convolutions in a captured graph, whose kernels follow one another at once, the layers'
+        sum against a run by the GPU's clock, for each layer (µs)."""
+        path = Path(self._folder.name) / "steps.onnx"
+        self._write(path, steps_bytes(STEPS))
+        options = self.options("fp32", "graph")
+        chain = case.model_copy(update={"launch": "graph", "precision": "fp32", "provider_options": options})
+        answer = self._ask(chain, self._request(chain, path), Stop(max_s=0.5), False, self._patience_s)
+        if self.worker_of(chain) is not self.worker_of(case):
+            self.worker_of(chain).close()
+        layers = [us for us in (float(np.median(event["us"])) for event in answer["kernels"]) if us]
+        alone = float(np.median(answer["observed"]["device_ns"])) / 1e3
+        return max((sum(layers) - alone) / max(len(layers), 1), 0.0)
 
 
 def steps_bytes(length: int) -> bytes:

@@ -22,7 +22,9 @@ from edgeprof.nets.precision import PUT_IN
 from edgeprof.timing.breakdown import Kernel
 from edgeprof.timing.kernel_names import PRODUCTS, read_name
 
-NODE = re.compile(r"\[ONNX Layer: ([^\]\x1e\x1f]*)\]")
+NODE = re.compile(
+    r"\[ONNX Layer: ([^\]\x1e\x1f]*?)(?: \| [^\]\x1e\x1f]*)?\]"
+)  # onnx-tensorrt, processMetadata
 BLOCK = re.compile(r"\{ForeignNode\[(.*?)(?:\.\.\.(.*))?\]\}")
 COPY = re.compile(r"Reformatting CopyNode for (Input|Output) Tensor \d+ to (.*)")
 BETWEEN = re.compile(r" \+ | \|\| |, |PWN\(|\)")  # in a name, between the nodes that it is made of

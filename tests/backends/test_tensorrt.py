@@ -25,6 +25,7 @@ from edgeprof.backends import trt as trt_backend
 from edgeprof.backends.base import Stop
 from edgeprof.backends.cuda import CudaError
 from edgeprof.backends.trt import TrtBackend
+from edgeprof.errors import WorkerError
 from edgeprof.nets.network import net_operators, network_bytes
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
@@ -598,6 +599,34 @@ class InProcess:
         pass
 
 
+def test_a_chain_that_does_not_run_prices_events_at_nothing(monkeypatch) -> None:
+    backend = TrtBackend()
+    one = Case(
+        net=NET,
+        batch=1,
+        precision="fp32",
+        threads=1,
+        launch="async",
+        provider_options=backend.options("fp32", "async"),
+        board="b",
+        machine="m",
+        backend=backend.name,
+        runtime="r",
+    )
+    asked = []
+
+    def refuse(chain: Case, *more: Any) -> dict[str, Any]:
+        asked.append((chain.launch, dict(chain.provider_options)["capture"]))
+        raise WorkerError("cuStreamBeginCapture: not supported (801)", "")
+
+    monkeypatch.setattr(backend, "_ask", refuse)
+    try:
+        assert [backend._event_cost(one) for _ in range(2)] == [0.0, 0.0]
+    finally:
+        backend.close()
+    assert asked == [("graph", "1")]
+
+
 @pytest.mark.parametrize(
     ("device", "precision", "launch"),
     [("gpu", "fp32", "blocking"), ("gpu", "int8", "graph"), ("dla0", "fp16", "async")],
@@ -644,7 +673,7 @@ def test_a_round_from_the_case_to_its_kernels(
             covered = [name for kernel in found.kernels if not kernel.glue for name in kernel.operators]
             assert sorted(covered) == sorted(op.name for op in net_operators(NET, 2))
             assert found.kernels[1].us[0] == 250.0
-            assert found.event_us == pytest.approx(cost)
+            assert found.event_us == found.telemetry["event_us"] == pytest.approx(cost)
             assert len(found.telemetry["builds_ms"]) == 3
             assert found.telemetry["build_spread_pct"] >= 0
             assert found.telemetry["kernels_from"] == "TensorRT"

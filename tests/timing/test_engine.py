@@ -427,6 +427,20 @@ def test_nodes_that_have_no_name_in_their_file() -> None:
     assert trace_layers(layers, nameless)[0].operators[0] == nameless[0].name
 
 
+def test_what_metadata_says_beside_a_nodes_name() -> None:
+    """NVIDIA's parser adds the function that a node is of, and gives a node's constants its metadata too."""
+    told = {"Metadata": "[ONNX Layer: conv1 | Local Function: f]\x1e[ONNX Layer: conv1_relu]"}
+    constant = {**layer("conv1_weight", "Constant"), **told}
+    work = {**layer("conv1 + conv1_relu", "CaskConvolution", TacticName=HMMA), **told}
+    layers = parse_layers(document(constant, work, layer("rest", "Myelin", makes="output")))
+    assert layers[1].nodes == ("conv1", "conv1_relu")
+    kernels = trace_layers(layers, OPERATORS, "fp16")
+    assert [(k.kind, k.operators[:2], k.glue) for k in kernels[:2]] == [
+        ("Constant", ("conv1",), True),
+        ("Conv.implicit-gemm.fp16.128x64x32", ("conv1", "conv1_relu"), False),
+    ]
+
+
 def test_formats_of_constants_come_last() -> None:
     """Newer releases list weights as constants beside what a layer reads."""
     told = eleven("fc1", "gemm", ("fc1",), "", "Half")
