@@ -37,6 +37,7 @@ from edgeprof.finding import Finding, State
 from edgeprof.gpu import gpu_findings
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
+from edgeprof.timing.guest import locked_devices
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.noise import CLOCK_PCT
 
@@ -211,7 +212,10 @@ def _left(root: Path) -> Iterator[Finding]:
         except EdgeprofError as error:
             yield Finding("left", "warning", error.message, error.hint)
             continue
-        if was:
+        if was and (running := locked_devices()):
+            told = f"a sweep of {running[0]} is running, and puts back {was.title()} at its end"
+            yield Finding("left", "ok", told)
+        elif was:
             told = f"a sweep that was killed did not put back {was.title()}"
             yield Finding("left", "warning", told, RESTORE)
 

@@ -21,7 +21,7 @@ from edgeprof.modes import Control, Switch, switching
 from edgeprof.nets.network import weights_format
 from edgeprof.sweeps.case import Case, Workload
 from edgeprof.timing.load import Total
-from edgeprof.timing.place import HERE, Place
+from edgeprof.timing.place import HERE, Place, wait_for_restoring
 
 if TYPE_CHECKING:
     from edgeprof.backends.simulated import SimulatedBackend
@@ -232,6 +232,7 @@ def alone(target: Target, say: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     with target.place.lock(target.board, say):
+        wait_for_restoring(target.place, say)
         yield
 
 

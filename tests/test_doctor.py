@@ -87,7 +87,8 @@ def test_a_jetson(tmp_path):
     assert found["steadiness"].detail == found["ort-cuda"].detail
 
 
-def test_a_jetson_of_which_little_can_be_read(tmp_path):
+def test_a_jetson_of_which_little_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # locks of its own
     written(tmp_path, {JOURNAL: '{"uuid": "GPU-0a2", "name": "NVIDIA A2"}'})
     found = jetson(written(tmp_path, {"etc/nv_tegra_release": RELEASE}))
     assert found["left"].detail == "a sweep that was killed did not put back the clocks of NVIDIA A2"

@@ -11,10 +11,12 @@ import time
 
 import pytest
 
+from edgeprof import doctor
 from edgeprof.boards.power import Power, Was
 from edgeprof.boards.sensors.devfreq import read_gpu_clock
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
 from edgeprof.cli import run
+from edgeprof.finding import Finding
 from edgeprof.timing.drift import SENTINELS
 
 SWEEP = ["sweep", "./tiny.toml", "--board", "jetson", "--backend", "ort-cpu", "--db", "m.db", "--rounds", "1"]
@@ -27,7 +29,8 @@ COMMAND = [sys.executable, "-m", "edgeprof"]
 def board(emulated, tmp_path, monkeypatch):
     root = emulated("orin-nano")
     monkeypatch.setenv("EDGEPROF_ROOT", str(root))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a lock of its own
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # locks of its own
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY)
     return root
@@ -111,6 +114,7 @@ def test_a_mode_behind_a_reboot(emulated, hasty, tmp_path, monkeypatch, capsys):
 def test_the_doctor_asks_before_it_reboots(emulated, monkeypatch, capsys):
     root = emulated("agx-orin")
     monkeypatch.setenv("EDGEPROF_ROOT", str(root))
+    monkeypatch.setattr("tempfile.tempdir", str(root))  # locks of its own
     (root / "var/lib/edgeprof").mkdir(parents=True)
     (root / "var/lib/edgeprof/power.json").write_text('{"number": 0, "name": "MAXN", "clocks": false}')
     (root / "var/lib/nvpmodel/status").write_text("pmode:0001 fmode:quiet\n")
@@ -133,7 +137,7 @@ def test_modes_of_a_file(board, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["cases"] == 1
 
 
-def interrupted(board, tmp_path, number):
+def interrupted(board, tmp_path, number, meanwhile=lambda: None):
     """A sweep that a signal meets while another mode is set: its status and last words."""
     (tmp_path / "tiny.toml").write_text(LONG)
     with subprocess.Popen(
@@ -148,14 +152,26 @@ def interrupted(board, tmp_path, number):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.02)
+        meanwhile()
         os.kill(process.pid, number)
         return process.wait(timeout=60), process.stderr.read()
 
 
-def test_a_signal_puts_it_back(board, tmp_path):
-    before = state(board)
-    status, said = interrupted(board, tmp_path, signal.SIGTERM)
+def test_a_signal_puts_it_back_and_the_doctor_leaves_it_till_then(board, tmp_path, capsys):
+    before, found = state(board), []
+
+    def meanwhile():
+        assert run(["doctor", "--restore"]) == 2
+        assert state(board) == ("7W", 408, 408)
+        found.extend(doctor._left(board))
+
+    status, said = interrupted(board, tmp_path, signal.SIGTERM, meanwhile)
     assert status == 130, said
+    assert "error: a sweep of jetson-orin-nano-8gb is running" in capsys.readouterr().err
+    told = (
+        "a sweep of jetson-orin-nano-8gb is running, and puts back 15W (number 0) and its clocks at its end"
+    )
+    assert found == [Finding("left", "ok", told)]
     assert state(board) == before
     assert Power(board).left() is None
 

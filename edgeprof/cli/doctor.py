@@ -72,8 +72,9 @@ def _restore(host: str | None, python: str | None, yes: bool, json_: bool) -> in
     from contextlib import closing
 
     from edgeprof.boards.power import Rebooting, RebootNeeded
+    from edgeprof.timing.place import restoring
 
-    with closing(o.place(host, python)) as place:
+    with closing(o.place(host, python)) as place, restoring(place):
         locked = place.locks().restore()
         power = place.power()
         try:

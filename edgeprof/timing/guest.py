@@ -10,7 +10,8 @@ in its folder, and the folder goes. It talks JSON lines, as the worker does:
 - ``{"do": "keep", "name": NAME, "bytes": N, "drop": [NAME, …]}`` and N bytes → path of the file.
 - ``{"do": "gpus"}`` → GPUs by name and memory, or why there are none. ``{"do": "card", "address": PCI}`` → what the
   sensors of one say, None if nothing.
-- ``{"do": "lock", "device": NAME}`` → whether it is held now. ``{"do": "unlock"}``.
+- ``{"do": "lock", "device": NAME}`` → whether it is held now. ``{"do": "unlock"}``. ``{"do": "busy"}`` → devices that
+  anybody holds.
 - ``{"do": "console", "call": NAME, "what": {…}}`` → what a function of ``edgeprof.boards.console`` gives.
 
 It sends an empty line every few seconds: where the other side is gone, that ends the connection.
@@ -172,6 +173,23 @@ class Guest(object):
             release_lock(self.held)
             self.held = None
         return {}
+
+    def busy(self, requests):
+        return {"devices": locked_devices()}
+
+
+def locked_devices():
+    """Devices whose lock somebody holds, whoever he is, as far as this user may see."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(tempfile.gettempdir(), "edgeprof-*.lock"))):
+        try:
+            with open(path) as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.append(os.path.basename(path)[len("edgeprof-") :].rpartition("-")[0])
+        except (IOError, OSError):
+            pass  # it is gone, or for its owner's eyes alone
+    return found
 
 
 def lock_path(device):

@@ -22,7 +22,10 @@ from edgeprof.boards.sensors.gauges import Gauges, open_gauges
 from edgeprof.boards.sensors.host import HostReading, read_host
 from edgeprof.boards.sensors.nvml import gpus_here
 from edgeprof.boards.sensors.nvpmodel import read_power_mode
-from edgeprof.timing.guest import lock_path, release_lock, take_lock
+from edgeprof.errors import BoardError
+from edgeprof.timing.guest import lock_path, locked_devices, release_lock, take_lock
+
+RESTORING = "restore"  # the lock of who puts back what a sweep left
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ class Place(Starter, Protocol):
         """One sweep on a device at a time: a second one says so and waits."""
         ...
 
+    def busy(self) -> list[str]:
+        """The devices there whose lock anybody holds."""
+        ...
+
     def close(self) -> None:
         """Give everything back."""
         ...
@@ -146,6 +153,9 @@ class Here:
     def lock(self, device: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         return device_lock(device, waiting)
 
+    def busy(self) -> list[str]:
+        return list(locked_devices())
+
     def close(self) -> None:
         pass
 
@@ -188,3 +198,29 @@ def wait_for_lock(
             told = True
         time.sleep(poll_s)
     return held
+
+
+@contextmanager
+def restoring(place: Place) -> Iterator[None]:
+    """No sweep runs at a place meanwhile: one that comes waits (:func:`wait_for_restoring`).
+
+    :raises BoardError: one runs, or what an earlier one left is being put back already.
+    """
+
+    def refuse(text: str) -> None:
+        raise BoardError("edgeprof doctor --restore is under way already", "wait for it")
+
+    with place.lock(RESTORING, refuse):
+        for device in place.busy():
+            if device != RESTORING:
+                raise BoardError(
+                    f"a sweep of {device} is running: what it set is in use",
+                    "wait for its end: it puts back what it set; or end it with Ctrl-C, and try again",
+                )
+        yield
+
+
+def wait_for_restoring(place: Place, waiting: Callable[[str], None]) -> None:
+    """Until nobody puts back what a sweep left; for who holds the lock of a device."""
+    what = "edgeprof doctor --restore is under way: waiting for it (Ctrl-C gives up)"
+    wait_for_lock(RESTORING, lambda: RESTORING not in place.busy(), lambda text: waiting(what))

@@ -264,6 +264,10 @@ class Host:
                 with suppress(WorkerError, BackendError):
                     self._guest.ask({"do": "unlock"}, ANSWER_S)
 
+    def busy(self) -> list[str]:
+        self._connect()
+        return list(self._guest.ask({"do": "busy"}, ANSWER_S)["devices"])
+
     def close(self) -> None:
         self._guest.close(patience_s=10.0)
 

@@ -19,6 +19,7 @@ def test_lines_fit_a_small_terminal(capsys):
 def test_a_gpu_whose_clocks_a_killed_sweep_left_locked(card, tmp_path, monkeypatch, capsys):
     """The library in C stands in for the driver's: what is called, no figure of a GPU."""
     monkeypatch.setenv("EDGEPROF_ROOT", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # locks of its own
     left = Locked("GPU-0a2", "NVIDIA A2")
     journal = tmp_path / JOURNAL
     journal.parent.mkdir(parents=True)

@@ -827,6 +827,20 @@ def test_a_desk_that_ends_gives_clocks_back_or_leaves_the_journal(number, box, b
     assert held(root) == {}
 
 
+def test_what_a_sweep_over_ssh_set_is_not_put_back_meanwhile(box, board, monkeypatch, capsys):
+    root, host = box
+    words = ["doctor", "--restore", "--host", board.name, "--host-python", python_of(root)]
+    locks = host.locks(ADDRESS)
+    with host.lock("a2", pytest.fail), locks.kept():
+        locks.use(None, "max")
+        assert run(words) == 2
+        assert "error: a sweep of a2 is running" in capsys.readouterr().err
+        assert held(root) == HELD
+        monkeypatch.setattr("tempfile.tempdir", str(board.tmp))  # as on the machine itself
+        assert Here().busy() == ["a2"]
+    assert Here().busy() == []
+
+
 def test_memory_that_cannot_be_locked_there_is_said(box):
     root, host = box
     (root / "card/volta").touch()
