@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--capability", nargs="*", default=list(CAPABILITIES))
     parser.add_argument("--properties", type=Path, help="of a device, as --out has them")
     parser.add_argument("--precision", choices=("fp32", "tf32"), default="fp32")
-    parser.add_argument("--plain", action="store_true", help="convolutions alone, without bias and ReLU")
+    parser.add_argument("--fused", action="store_true", help="with bias and ReLU as one graph")
     parser.add_argument("--export", type=Path, help="of measurements on this device, with kernels by CUPTI")
     parser.add_argument("--shapes", type=int, default=SHAPES)
     parser.add_argument("--out", type=Path)
@@ -120,9 +120,9 @@ def main() -> int:
     shapes = sorted(seen) or family_shapes(given.shapes)
     listed, found = {}, {}
     for name, device in devices.items():
-        listed[name], found[name] = study(device, shapes, fused=not given.plain)
+        listed[name], found[name] = study(device, shapes, fused=given.fused)
     versions = {name: _version(name) for name in ("nvidia-cudnn-cu13", "nvidia-cudnn-frontend")}
-    figures: dict[str, Any] = {"versions": versions, "precision": given.precision, "fused": not given.plain}
+    figures: dict[str, Any] = {"versions": versions, "precision": given.precision, "fused": given.fused}
     figures |= {"shapes": [astuple(s) for s in shapes], "devices": devices, "figures": found}
     figures["alike"] = alike({name: [plans[0] for plans in of] for name, of in listed.items()})
     for name in listed:
@@ -295,8 +295,9 @@ def listing(device: Mapping[str, Any], shapes: Sequence[Shape], fused: bool) -> 
 
 
 def plans_for(properties: Any, shape: Shape, fused: bool) -> list[Plan]:
-    """The plans for a convolution, with bias and ReLU or alone. Source of the graph: ONNX Runtime's CUDA provider
-    (onnxruntime/core/providers/cuda/nn/conv.cc), which adds a tensor of zeros where layouts are NCHW."""
+    """The plans for a convolution, alone, or with bias and ReLU. Source of the graphs: ONNX Runtime's CUDA provider
+    (onnxruntime/core/providers/cuda/nn/conv.cc), which asks for the first; where it fuses a bias, it adds a tensor of
+    zeros where layouts are NCHW."""
     import cudnn
 
     kind, out = cudnn.data_type.FLOAT, shape.result

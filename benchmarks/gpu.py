@@ -1,316 +1,246 @@
-"""What only a GPU can show, unattended: ``python -m benchmarks.gpu --out FOLDER [--minutes 8]``.
+"""What only a GPU can show, unattended: ``python -m benchmarks.gpu --out FOLDER [--minutes 8] [--pack FILE.tar.gz]``.
 
-In the order of what matters most: what the runtime's profile looks like; what CUPTI records of a few networks;
-blocking, asynchronous and captured launches; a calibration sweep of 60 networks and its law; 100 that it never saw;
-groups 1 to 4 of the reference study, and its neuron step. What the time does not allow is left out: the same command
-with the same folder goes on from there. It sets nothing of the GPU. ``--backend ort-cpu --nets 6`` tries the script
-itself on a processor.
+In the order of what matters most (:data:`PARTS`): what the machine is; what the runtime's profile looks like; what
+CUPTI records of a few networks; blocking, asynchronous and captured launches; a calibration sweep of 60 networks and
+its law; 100 that it never saw; energy, the largest batch, several runs in flight; cuDNN's plans beside the kernels;
+groups 1 to 4 of the reference study, and its neuron step. It sets nothing of the GPU.
 
-The folder then has measurements.db, export.json.gz, law.json, figures.json, report.md, versions.json, and profile.json
-with graph.onnx of one network, as the runtime wrote them; and traces-LAUNCH.json.gz: of a few networks every kernel
-with name, times, grid, block, registers and shared memory, the host's calls and the nodes, as CUPTI and the runtime
-told them (traces-LAUNCH.txt: why not).
+Each part is a process of its own with a limit of time: what fails or hangs costs the others nothing, and what it said
+is in ``FOLDER/PART.txt``. At the end the export, the figures and the report are written anew. The same command
+with the same folder goes on with what is not done. ``--pack`` begins with what that archive has, where the folder is
+empty, and ends with all of the folder in it, in pieces of at most 15 MiB (``FILE.tar.gz``, ``FILE.tar.gz.1``, …).
+``--backend ort-cpu --nets 6`` tries the script itself on a processor.
+
+The folder then has measurements.db, export.json.gz, law.json, figures.json, report.md, machine.json, state.json, and
+profile.json with graph.onnx of one network, as the runtime wrote them; and traces-LAUNCH.json.gz: of a few networks
+every kernel with name, times, grid, block, registers and shared memory, the host's calls and the nodes, as CUPTI and
+the runtime told them.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
-import platform
-import shutil
+import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+STATE = "state.json"
+AMISS = ("failed", "out of time")
+UNFINISHED = 3  # exit status of a part that the time did not allow to the end: it goes on next time
+LEAST_S = 10.0  # less than that is not begun with
+SUMMARY_S = 45.0  # for export and figures, at the end
+PIECE = 15 * 2**20
+TAIL = 4000
 
-from edgeprof.backends.base import Stop
-from edgeprof.backends.gpu import CudaBackend, environment_of
-from edgeprof.errors import EdgeprofError
-from edgeprof.export import as_dict
-from edgeprof.fit.examples import usable
-from edgeprof.fit.law import LEVEL
-from edgeprof.fit.law_file import read_law, write_law
-from edgeprof.fit.select import select
-from edgeprof.fit.validate import judge, score
-from edgeprof.nets.build import model_bytes
-from edgeprof.nets.spec import net_spec
-from edgeprof.store import Store
-from edgeprof.sweep import run_sweep
-from edgeprof.sweeps.case import Workload
-from edgeprof.sweeps.expand import expand, sweep_of
-from edgeprof.sweeps.spec import read_sweep
-from edgeprof.target import Target, open_target
-from edgeprof.timing.measurement import Measurement
-from edgeprof.validation import unseen
 
-STRATA = {"under 0.1 ms": (0.0, 0.1), "0.1 to 1 ms": (0.1, 1.0), "1 ms and more": (1.0, float("inf"))}
-PACKAGES = (
-    "edgeprof",
-    "onnxruntime-gpu",
-    "onnxruntime",
-    "nvidia-ml-py",
-    "nvidia-cudnn-cu13",
-    "cupti-python",
-    "nvidia-cuda-cupti",
-    "numpy",
-    "onnx",
+@dataclass(frozen=True)
+class Part:
+    """A part: the seconds that it may take at once, whether it is of a GPU alone, and a sweep of the command line in
+    place of a function of benchmarks.gpu_parts."""
+
+    name: str
+    seconds: float
+    gpu: bool = False
+    sweep: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part("machine", 90),
+    Part("probe", 60, gpu=True),
+    Part("traces-blocking", 75, gpu=True),
+    Part("traces-async", 75, gpu=True),
+    Part("traces-graph", 75, gpu=True),
+    Part("modes", 120),
+    Part("calibration", 240),
+    Part("law", 60),
+    Part("validation", 180),
+    Part(
+        "energy",
+        60,
+        gpu=True,
+        sweep=("quick", "--nets", "2", "--launch", "async", "--energy", "--rounds", "1"),
+    ),
+    Part(
+        "largest",
+        90,
+        gpu=True,
+        sweep=("quick", "--nets", "1", "--batch", "max", "--launch", "async", "--rounds", "1"),
+    ),
+    Part(
+        "in-flight",
+        60,
+        gpu=True,
+        sweep=("quick", "--nets", "2", "--launch", "async", "--in-flight", "1,2,4", "--rounds", "1"),
+    ),
+    Part("plans", 90, gpu=True),
+    *(Part(name, 120) for name in ("group1", "group2", "group3", "group4", "neuron-step")),
 )
-STOP = Stop(min_s=0.05, max_s=0.5)
-GROUPS = ("group1", "group2", "group3", "group4")
-TRACED = (  # launch-bound, in between, saturated; and what asks for other implementations
-    (net_spec(conv=1, depth=8, fc=1, neurons=64), 16),
-    (net_spec(conv=3, depth=(16, 32, 64), kernel=3, padding="same", fc=2, neurons=512), 64),
-    (net_spec(conv=3, depth=128, kernel=3, padding="same", fc=1, neurons=2048), 1024),
-    (net_spec(conv=3, depth=(20, 33, 65), kernel=7, padding="same", stride=(1, 2, 1), fc=1), 256),
-)
-PROBE = net_spec(conv=3, depth=(8, 20, 64), kernel=3, padding="same", fc=2, neurons=128)
 
 
 def main() -> int:
-    """Run what the time allows; status 2 where there is no GPU."""
+    """Run what the time allows; status 1 where a part failed, 2 where there is no GPU."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--pack", type=Path, help="an archive to begin with and to end in")
     parser.add_argument("--backend", default="ort-cuda")
     parser.add_argument("--nets", type=int, help="of the calibration, and as many to validate (60 and 100)")
+    parser.add_argument("--only", help="these parts alone, with commas")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * given.minutes
-    _write(given.out / "versions.json", versions())
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.pack and not (given.out / STATE).exists():
+        unpack(given.pack, given.out)
+    wanted = set(given.only.split(",")) if given.only else {part.name for part in PARTS}
+    parts = [
+        part
+        for part in PARTS
+        if part.name in wanted
+        and (given.backend != "ort-cpu" or not part.gpu)
+        and not (given.nets and alike(part))
+    ]
     try:
-        with open_target("cpu" if given.backend == "ort-cpu" else "auto", given.backend) as target:
-            _write(given.out / "facts.json", target.backend.facts())
-            if given.backend == "ort-cuda":
-                probe(given.out)
-                for launch in target.backend.launches:
-                    traces(given.out, launch)
-            figures = measure_all(given.out, target, deadline, given.nets)
-    except EdgeprofError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        return 2
-    _write(given.out / "figures.json", figures)
-    (given.out / "report.md").write_text(report(figures), "utf-8")
-    print(report(figures))
-    return 0
+        state = run_all(parts, given.out, deadline, given.backend, given.nets)
+    finally:
+        if given.pack:
+            pack(given.out, given.pack)
+    failed = [name for name, told in state.items() if told["status"] == "failed"]
+    return 2 if "machine" in failed else 1 if failed else 0
 
 
-def measure_all(out: Path, target: Target, deadline: float, nets: int | None) -> dict[str, Any]:
-    """Every step in turn, and the figures of what the database has then."""
-    db = out / "measurements.db"
-    family = read_sweep("quick" if target.backend.name == "ort-cpu" else "family-gpu").resampled(nets, None)
-    calibration = expand(family.override({"launch": (target.backend.launches[0],)}))
-    few = calibration[: max(len(calibration) // 5, 1)]
-    modes = [work.model_copy(update={"launch": mode}) for work in few for mode in target.backend.launches]
-    figures: dict[str, Any] = {"steps": {}}
+def alike(part: Part) -> bool:
+    """The reference study's own sweeps, which a trial of the script leaves out."""
+    return part.name.startswith("group") or part.name == "neuron-step"
 
-    def step(name: str, works: Sequence[Workload], rounds: int) -> list[Measurement]:
-        left = deadline - time.monotonic()
-        told: dict[str, Any] = {"cases": len(works), "rounds": rounds}
-        if left > 1:
-            begin = time.monotonic()
-            sweeps = [sweep_of(work, name) for work in works]
-            done = run_sweep(sweeps, db, target, rounds=rounds, stop=STOP, budget_s=left)
-            told |= {
-                "measured": done.measured,
-                "failed": [r for _, r in done.failed][:5],
-                "stopped": done.stopped,
-            }
-            told |= {"wall_s": time.monotonic() - begin, "running_s": done.measuring_s}
-        figures["steps"][name] = told
-        print(f"{name}: {told}", flush=True)
-        keys = {target.case(work).key() for work in works}
-        return [m for m in measurements(db) if m.case.key() in keys]
 
-    figures["modes"] = compared(step("launch modes", modes, 3), target.backend.launches)
-    calibrated = step("calibration", calibration, 3)
-    figures["coverage"] = coverage(calibrated)
-    law_path = out / "law.json"
-    if len(calibrated) == len(calibration):
-        sweeps = [family.model_dump(mode="json")]
-        chosen = select(calibrated, "auto", name="gpu", sweeps=sweeps, launch=target.backend.launches[0])
-        write_law(chosen.fit.law, law_path)
-        figures["forms"] = [asdict(c) for c in chosen.candidates]
-        figures["cross-validated"] = _scores(chosen.fit.cv)
-    if law_path.exists():
-        law = read_law(str(law_path))
-        held = step("validation", unseen(law, nets or 100, 7), 1)
-        rows = judge(law, usable(held, law.launch))
-        figures["validated"] = {"all": _scores(score(rows, LEVEL))}
-        for name, (low, high) in STRATA.items():
-            part = [row for row in rows if low <= row.measured_ms < high]
-            if part:
-                figures["validated"][name] = _scores(score(part, LEVEL))
-    for name in (*GROUPS, "neuron-step"):
-        step(
-            name,
-            expand(read_sweep(name).override({"launch": (target.backend.launches[0],)})) if not nets else (),
-            1,
+def run_all(
+    parts: Sequence[Part], out: Path, deadline: float, backend: str, nets: int | None
+) -> dict[str, dict[str, Any]]:
+    """Every part that is not done, one after another, and last what failed before; the state of all, which is written
+    after each."""
+    path = out / STATE
+    state: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    ran = False
+    for part in sorted(parts, key=lambda part: state.get(part.name, {}).get("status") in AMISS):
+        if state.get(part.name, {}).get("status") == "done":
+            continue
+        left = deadline - SUMMARY_S - time.monotonic()
+        if left < LEAST_S:
+            state[part.name] = {**state.get(part.name, {}), "status": "left out"}
+        else:
+            told, ran = run_part(part, out, min(part.seconds, left), backend, nets), True
+            if told["status"] == "failed" and part.name == "machine":  # nothing else would run
+                state[part.name] = told
+                break
+            state[part.name] = told
+        path.write_text(json.dumps(state, indent=1), "utf-8")
+        print(f"{part.name}: {state[part.name]}", flush=True)
+    path.write_text(json.dumps(state, indent=1), "utf-8")
+    if ran:
+        run_part(Part("summary", SUMMARY_S), out, SUMMARY_S, backend, nets)
+    return state
+
+
+def run_part(part: Part, out: Path, seconds: float, backend: str, nets: int | None) -> dict[str, Any]:
+    """A part in a process of its own, for so many seconds: how it ended and how long it took. What it said is kept."""
+    if part.sweep:
+        db = ("--db", str(out / "measurements.db"), "--backend", backend)
+        command = [sys.executable, "-m", "edgeprof", "sweep", *part.sweep, *db]
+    else:
+        # what a part is told is less than it gets, so that it ends by itself
+        told = (
+            "--part",
+            part.name,
+            "--out",
+            str(out),
+            "--backend",
+            backend,
+            "--seconds",
+            f"{0.8 * seconds:.0f}",
         )
-    with gzip.open(out / "export.json.gz", "wt", encoding="utf-8") as stream:
-        json.dump([as_dict(m) for m in measurements(db)], stream)
-    return figures
-
-
-def measurements(db: Path) -> list[Measurement]:
-    """What the database has; nothing where there is none yet."""
-    if not db.exists():
-        return []
-    with Store(db) as store:
-        return list(store.measurements())
-
-
-def compared(found: Sequence[Measurement], launches: Sequence[str]) -> dict[str, Any]:
-    """The latency with each launch mode over that with the first, by the size of the network, and what the first mode's
-    GPU time is of its latency."""
-    by_net: dict[Any, dict[str, Measurement]] = {}
-    for m in found:
-        if m.latency_ms is not None:
-            by_net.setdefault((m.case.net, m.case.batch), {})[m.case.launch] = m
-    figures: dict[str, Any] = {}
-    for mode in launches:
-        for name, (low, high) in STRATA.items():
-            pairs = [
-                (one[launches[0]], one[mode]) for one in by_net.values() if mode in one and launches[0] in one
-            ]
-            inside = [(a, b) for a, b in pairs if low <= _ms(a) < high]
-            if inside:
-                ratios = [_ms(b) / _ms(a) for a, b in inside]
-                device = [b.telemetry["device_ms"] / _ms(b) for _, b in inside if "device_ms" in b.telemetry]
-                kernels = [
-                    b.telemetry["gpu_kernels_ms"] / _ms(b)
-                    for _, b in inside
-                    if "gpu_kernels_ms" in b.telemetry
-                ]
-                figures[f"{mode}, {name}"] = {
-                    "networks": len(ratios),
-                    "latency_over_first": _spread(ratios),
-                    "device_over_latency": _spread(device),
-                    "kernels_over_latency": _spread(kernels),
-                }
-    return figures
-
-
-def coverage(found: Sequence[Measurement]) -> dict[str, Any]:
-    """The raw sum of kernels over the latency, and how far rounds lie apart."""
-    figures: dict[str, Any] = {}
-    for name, (low, high) in STRATA.items():
-        inside = [m for m in found if m.latency_ms is not None and low <= m.latency_ms < high]
-        covered = [m.coverage for m in inside if m.coverage is not None]
-        figures[name] = {
-            "networks": len(inside),
-            "coverage": _spread(covered),
-            "within_97_103_pct": 100 * float(np.mean([0.97 <= c <= 1.03 for c in covered]))
-            if covered
-            else None,
-            "spread_pct": _spread([m.spread_pct for m in inside if m.spread_pct is not None]),
-        }
-    return figures
-
-
-def probe(out: Path) -> None:
-    """One network with blocking launches in a process of its own: the profile and the graph, as the runtime wrote
-    them."""
-    model = out / "probe.onnx"
-    model.write_bytes(model_bytes(PROBE, 64))
-    code = f"""
-import os, shutil
-os.environ.update(CUDA_LAUNCH_BLOCKING="1", NVIDIA_TF32_OVERRIDE="0")
-from edgeprof.backends import ort_cuda
-session = ort_cuda.load({str(model)!r}, 1, [ort_cuda.PROVIDER], {{"use_tf32": "0"}}, None, "graph")
-session.bind({{name: ort_cuda.noise(wanted, 0) for name, wanted in session.inputs().items()}})
-for _ in range(5):
-    session.run()
-shutil.copy(session._session.end_profiling(), {str(out / "profile.json")!r})
-open({str(out / "graph.onnx")!r}, "wb").write(session.graph())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
-    )
-    if done.returncode:
-        (out / "probe.txt").write_text(done.stderr, "utf-8")
-
-
-def traces(out: Path, launch: str) -> None:
-    """What CUPTI records of a few networks with a launch mode, in a process of its own; else why it does not."""
-    models = []
-    for number, (net, batch) in enumerate(TRACED):
-        models.append((net.label(), batch, out / f"traced-{number}.onnx"))
-        models[-1][2].write_bytes(model_bytes(net, batch))
-    with closing(CudaBackend()) as backend:
-        options = dict(backend.options("fp32", launch))
-    code = f"""
-import gzip, json
-from edgeprof.backends import ort_cuda
-found = []
-for name, batch, model in {[(name, batch, str(path)) for name, batch, path in models]!r}:
-    options = {options!r}
-    request = dict(model=model, threads=1, providers=[ort_cuda.PROVIDER], options=options, trace_s=0.05, graph=False)
-    noise = lambda wanted: {{key: ort_cuda.noise(one, 0) for key, one in wanted.items()}}
-    found.append(dict(network=name, batch=batch, launch={launch!r}, **ort_cuda.trace(request, noise)))
-with gzip.open({str(out / f"traces-{launch}.json.gz")!r}, "wt") as stream:
-    json.dump(found, stream)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment_of("fp32", launch)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode:
-        (out / f"traces-{launch}.txt").write_text(done.stderr, "utf-8")
-    for *_, path in models:
-        path.unlink()
-
-
-def versions() -> dict[str, Any]:
-    """Versions of packages, of Python, and what nvidia-smi says."""
-    found: dict[str, Any] = {"python": sys.version, "platform": platform.platform()}
-    for name in PACKAGES:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.gpu_parts",
+            *told,
+            *(("--nets", str(nets)) if nets else ()),
+        ]
+    begin = time.monotonic()
+    with (out / f"{part.name}.txt").open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    smi = shutil.which("nvidia-smi")
-    if smi:
-        found["nvidia-smi"] = subprocess.run([smi, "-q"], capture_output=True, text=True, check=False).stdout
+            status: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            end(process)
+    text = (out / f"{part.name}.txt").read_text("utf-8", "replace")[-TAIL:]
+    told_as = {0: "done", UNFINISHED: "unfinished", None: "out of time"}.get(status, "failed")
+    if part.sweep and status == 1:  # some cases failed, and are in the database
+        told_as = "done"
+    last = text.strip().splitlines()[-3:] if told_as != "done" else []
+    return {
+        "status": told_as,
+        "wall_s": round(time.monotonic() - begin, 1),
+        **({"said": last} if last else {}),
+    }
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """See that a part and what it started are gone: first by asking."""
+    for number, patience_s in ((signal.SIGINT, 10.0), (signal.SIGKILL, 10.0)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def pack(out: Path, archive: Path) -> list[Path]:
+    """All of a folder in an archive, cut into pieces."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    for old in pieces(archive):
+        old.unlink()
+    found: list[Path] = []
+    with tempfile.TemporaryFile() as whole:
+        with tarfile.open(fileobj=whole, mode="w:gz") as tar:
+            tar.add(out, arcname=".")
+        whole.seek(0)
+        while data := whole.read(PIECE):
+            found.append(archive if not found else archive.with_name(f"{archive.name}.{len(found)}"))
+            found[-1].write_bytes(data)
     return found
 
 
-def report(figures: dict[str, Any]) -> str:
-    """The figures as a page."""
-    parts = (f"## {title}\n\n```json\n{json.dumps(part, indent=1)}\n```\n" for title, part in figures.items())
-    return "\n".join(["# Figures of a GPU\n", *parts])
+def unpack(archive: Path, out: Path) -> None:
+    """What :func:`pack` packed, where it is there."""
+    found = pieces(archive)
+    if not found:
+        return
+    with tempfile.TemporaryFile() as whole:
+        for piece in found:
+            whole.write(piece.read_bytes())
+        whole.seek(0)
+        with tarfile.open(fileobj=whole, mode="r:gz") as tar:
+            tar.extractall(out, filter="data")
 
 
-def _scores(scores: Any) -> dict[str, Any] | None:
-    return {k: v for k, v in asdict(scores).items() if k != "rows"} if scores else None
-
-
-def _ms(measured: Measurement) -> float:
-    assert measured.latency_ms is not None
-    return measured.latency_ms
-
-
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    low, middle, high = np.percentile(values, [5, 50, 95])
-    return {"p5": float(low), "median": float(middle), "p95": float(high)}
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1), "utf-8")
+def pieces(archive: Path) -> list[Path]:
+    """The pieces of an archive that are there, in order."""
+    numbered = sorted(archive.parent.glob(f"{archive.name}.[0-9]*"), key=lambda path: int(path.suffix[1:]))
+    return [archive, *numbered] if archive.exists() else []
 
 
 if __name__ == "__main__":

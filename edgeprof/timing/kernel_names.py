@@ -40,7 +40,8 @@ IMPLEMENTATIONS = (
     (r"(?<!all)reduc", "reduction"),
     (r"__myl", "fused"),
     (
-        r"elementwise|pointwise|op_(?:generic_)?tensor|activation|relu|bias|concat|half_rn|pad|copy|scal|fill",
+        r"elementwise|pointwise|op_(?:generic_)?tensor|activation|relu|bias|concat|half_rn|pad|copy|scal|fill|clip|split|slice|"
+        r"gather|scatter",
         "elementwise",
     ),
 )

@@ -1,0 +1,64 @@
+"""The script for GPUs: parts that fail or hang cost the others nothing, it goes on, and it fits into small files."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu, gpu_parts
+from benchmarks.gpu import Part
+
+
+@pytest.fixture
+def path_for_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+
+def test_what_fails_or_hangs_is_told_and_the_others_run(
+    tmp_path: Path, path_for_parts: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [Part("hangs", 0.05), Part("wrong", 60, sweep=("no-such-sweep",))]
+    state = gpu.run_all(parts, tmp_path, time.monotonic() + 3600, "ort-cpu", None)
+    assert {name: told["status"] for name, told in state.items()} == {
+        "hangs": "out of time",
+        "wrong": "failed",
+    }
+    assert "there is no sweep called" in " ".join(state["wrong"]["said"])
+    assert json.loads((tmp_path / "state.json").read_text("utf-8")) == state
+    assert (tmp_path / "report.md").exists()
+    assert "wrong: " in capsys.readouterr().out
+
+
+def test_a_law_waits_for_its_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu_parts.law(tmp_path, "ort-cpu", None) == gpu.UNFINISHED
+    assert "the calibration comes first" in capsys.readouterr().out
+
+
+def test_what_is_done_is_not_done_again_and_what_does_not_fit_is_left(
+    tmp_path: Path, path_for_parts: None
+) -> None:
+    (tmp_path / "state.json").write_text('{"probe": {"status": "done", "wall_s": 1}}', "utf-8")
+    state = gpu.run_all([Part("probe", 60), Part("modes", 60)], tmp_path, time.monotonic(), "ort-cpu", None)
+    assert state == {"probe": {"status": "done", "wall_s": 1}, "modes": {"status": "left out"}}
+
+
+def test_a_folder_travels_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "PIECE", 300)
+    out, archive = tmp_path / "out", tmp_path / "carried" / "gpu.tar.gz"
+    out.mkdir()
+    (out / "state.json").write_text("{}", "utf-8")
+    noise = bytes((i * i * 31 + i) % 251 for i in range(4000))
+    (out / "measurements.db").write_bytes(noise)
+    found = gpu.pack(out, archive)
+    assert len(found) > 1
+    assert all(piece.stat().st_size <= 300 for piece in found)
+    assert gpu.pieces(archive) == found
+    gpu.unpack(archive, tmp_path / "again")
+    assert (tmp_path / "again" / "measurements.db").read_bytes() == noise
+    (out / "measurements.db").unlink()
+    assert gpu.pack(out, archive) == gpu.pieces(archive)  # no piece of the larger one is left
+    gpu.unpack(tmp_path / "nowhere.tar.gz", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
