@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgeprof.backends.base import Stop
+from edgeprof.document import first_problem
 from edgeprof.errors import BackendError, CatalogueError, SpecError
 from edgeprof.fit.validate import Share, wilson
 from edgeprof.nets.model import ModelFile, model_file
 from edgeprof.nets.network import Network, ZooNet, net_operators
 from edgeprof.nets.operators import Operator
-from edgeprof.nets.spec import first_problem
 from edgeprof.nets.zoo import zoo_names
 from edgeprof.requirements import Quantity, speeds
 from edgeprof.roofline import Roofline, measure_roofline

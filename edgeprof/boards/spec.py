@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from edgeprof import catalogue
-from edgeprof.errors import SpecError
-from edgeprof.nets.spec import first_problem
+from edgeprof.document import value_of
 
 CARD = "card"  # the rail of a discrete GPU and its circuitry
 Kind = Literal["cpu", "discrete", "jetson"]
@@ -123,8 +122,5 @@ def read_board(name: str) -> Board:
     :raises CatalogueError: no such board. :raises SpecError: the file is wrong.
     """
     path = catalogue.find("boards", name)
-    try:
-        return Board(**catalogue.parse_toml(catalogue.read_text(path), str(path)))
-    except (ValidationError, TypeError) as error:
-        text = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise SpecError(f"board {path}: {text}", "compare it with boards/cpu.toml") from None
+    data = catalogue.parse_toml(catalogue.read_text(path), str(path))
+    return value_of(Board, data, f"board {path}", "compare it with boards/cpu.toml")

@@ -9,14 +9,18 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from edgeprof import advice
 
 if TYPE_CHECKING:
     from edgeprof.requirements import Verdict
     from edgeprof.timing.session import Progress as SweepProgress
+    from edgeprof.timing.session import SweepResult
     from edgeprof.tradeoff import ModeSummary
 
 WIDTH = 80
@@ -54,6 +58,24 @@ def _fitting(line: str, width: int) -> str:
         return line
     indent = " " * (9 if line.startswith("warning: ") else 2)
     return fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+@contextmanager
+def interruptible(db: Path | None, resumes: bool = False) -> Iterator[None]:
+    """Ctrl-C is told with what is kept in ``db``, and whether the same command ``resumes`` it; the status is 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f": everything measured is kept in {db}" if db else ""
+        say(f"\ninterrupted{kept}{'; the same command goes on from there' if resumes else ''}")
+        raise typer.Abort from None
+
+
+def show_trouble(result: SweepResult) -> None:
+    """The cases that failed, and each kind of warning once."""
+    for case, reason in result.failed:
+        say(f"failed: {case.label()}: {reason}")
+    warn(result.warnings)
 
 
 def warn(codes: Iterable[str]) -> None:

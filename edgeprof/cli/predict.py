@@ -86,7 +86,7 @@ def predict(
     from edgeprof.fit.law_memory import memory_of
     from edgeprof.fit.prediction import predict as predicted
     from edgeprof.nets.spec import net_spec
-    from edgeprof.requirements import Quantity, judge, parse_requirement, speeds
+    from edgeprof.requirements import Quantity, all_met, judge, parse_requirement, speeds
 
     wanted = [parse_requirement(text) for text in require or ()]
     knobs = o.given(
@@ -154,7 +154,7 @@ def predict(
         if found.gaps:
             _show_gaps(found)
         show_verdicts(verdicts)
-    return 0 if all(v.outcome == "PASS" for v in verdicts) else o.NOT_MET
+    return 0 if all_met(verdicts) else o.NOT_MET
 
 
 def _network(found: Prediction) -> dict[str, Any]:

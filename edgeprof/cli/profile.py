@@ -16,6 +16,7 @@ from edgeprof.cli.output import (
     WIDTH,
     counted,
     duration,
+    interruptible,
     print_json,
     say,
     show_verdicts,
@@ -93,7 +94,7 @@ def profile(
     from edgeprof.files import check_target
     from edgeprof.nets.model import parse_shape
     from edgeprof.profile import QUANTITIES, TAILS, find_network, profile_model
-    from edgeprof.requirements import check_names, judge, parse_requirement
+    from edgeprof.requirements import all_met, check_names, judge, parse_requirement
     from edgeprof.store import check_store
     from edgeprof.target import open_target
     from edgeprof.timing.longrun import long_s
@@ -116,32 +117,27 @@ def profile(
         plan = f"{net.label()}, batch {size}, {counted(rounds, 'round')}"
         if long:
             plan += f", then {duration(long_s(long))} more"
-        try:
-            with watching("profile") as watch:
-                found = profile_model(
-                    net,
-                    target,
-                    batch=size,
-                    precision=precision,
-                    threads=threads,
-                    launch=launch,
-                    power_mode=modes[0] if modes else None,
-                    clocks=held[0] if held else None,
-                    rounds=rounds,
-                    stop=stop,
-                    deadline_ms=deadline,
-                    tails=any(one.name in TAILS for one in wanted),
-                    long=long,
-                    db=db,
-                    fresh=fresh,
-                    begins=lambda: say(f"{target.machine_title} · {target.runtime} · {plan}"),
-                    watch=watch,
-                    say=say,
-                )
-        except KeyboardInterrupt:
-            kept = f": everything measured is kept in {db}" if db else ""
-            say(f"\ninterrupted{kept}")
-            raise typer.Abort from None
+        with interruptible(db), watching("profile") as watch:
+            found = profile_model(
+                net,
+                target,
+                batch=size,
+                precision=precision,
+                threads=threads,
+                launch=launch,
+                power_mode=modes[0] if modes else None,
+                clocks=held[0] if held else None,
+                rounds=rounds,
+                stop=stop,
+                deadline_ms=deadline,
+                tails=any(one.name in TAILS for one in wanted),
+                long=long,
+                db=db,
+                fresh=fresh,
+                begins=lambda: say(f"{target.machine_title} · {target.runtime} · {plan}"),
+                watch=watch,
+                say=say,
+            )
     quantities = found.quantities()
     verdicts = judge(wanted, quantities)
     if found.measurement.reason:
@@ -159,7 +155,7 @@ def profile(
     else:
         _show(found, quantities, top)
         show_verdicts(verdicts)
-    if not all(v.outcome == "PASS" for v in verdicts):
+    if not all_met(verdicts):
         return o.NOT_MET
     return 1 if found.failed else 0
 

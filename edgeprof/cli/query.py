@@ -99,7 +99,7 @@ def query(
     from edgeprof.query.answer import quantities_of
     from edgeprof.query.explain import explain as explained
     from edgeprof.query.search import FRONT, asked_space, assumed_batch
-    from edgeprof.requirements import judge, parse_requirement
+    from edgeprof.requirements import all_met, judge, parse_requirement
 
     if explain and format_ == "csv" and not json_:
         raise SpecError("--format csv has no place for --explain", "leave one of them out, or take --json")
@@ -163,8 +163,7 @@ def query(
             _show_why(why)
     for name, own_verdicts in verdicts.items() if not json_ else ():
         show_verdicts(own_verdicts, f"{name}: " if len(verdicts) > 1 else "", print if table else say)
-    met = all(v.outcome == "PASS" for own_verdicts in verdicts.values() for v in own_verdicts)
-    return 0 if met else o.NOT_MET
+    return 0 if all(map(all_met, verdicts.values())) else o.NOT_MET
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

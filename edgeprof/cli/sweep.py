@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import counted, duration, mode_lines, print_json, say, warn, watching
+from edgeprof.cli.output import (
+    counted,
+    duration,
+    interruptible,
+    mode_lines,
+    print_json,
+    say,
+    show_trouble,
+    watching,
+)
 
 
 def sweep(
@@ -157,7 +166,7 @@ def sweep(
                 print(f"{plan} on {target.machine_title}")
             return 0
         wall = plan if budget_s is None else f"for {duration(budget_s)}"
-        try:
+        with interruptible(db, resumes=True):
             with watching("sweep") as watch:
                 result = run_sweep(
                     sweeps,
@@ -176,12 +185,7 @@ def sweep(
                     say=say,
                 )
             modes = modes_measured(db, target) if any(sweep.sets for sweep in sweeps) else ()
-        except KeyboardInterrupt:
-            say(f"\ninterrupted: everything measured is kept in {db}; the same command goes on from there")
-            raise typer.Abort from None
-    for case, reason in result.failed:
-        say(f"failed: {case.label()}: {reason}")
-    warn(result.warnings)
+    show_trouble(result)
     if json_:
         print_json(
             {

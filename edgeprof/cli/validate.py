@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeprof.cli import options as o
-from edgeprof.cli.output import counted, print_json, say, warn, watching
+from edgeprof.cli.output import counted, interruptible, print_json, say, show_trouble, watching
 
 if TYPE_CHECKING:
     from edgeprof.fit.law import Law
@@ -53,26 +53,20 @@ def validate(
             for difference in _differences(found_law, target):
                 say(f"warning: the law is of {difference}: the scores tell how far it carries")
 
-        try:
-            with watching("validate") as watch:
-                scores, result = validate_law(
-                    found_law,
-                    target,
-                    db,
-                    nets=nets,
-                    seed=seed,
-                    rounds=rounds,
-                    stop=stop,
-                    begins=begins,
-                    watch=watch,
-                    say=say,
-                )
-        except KeyboardInterrupt:
-            say(f"\ninterrupted: everything measured is kept in {db}; the same command goes on from there")
-            raise typer.Abort from None
-    for case, reason in result.failed:
-        say(f"failed: {case.label()}: {reason}")
-    warn(result.warnings)
+        with interruptible(db, resumes=True), watching("validate") as watch:
+            scores, result = validate_law(
+                found_law,
+                target,
+                db,
+                nets=nets,
+                seed=seed,
+                rounds=rounds,
+                stop=stop,
+                begins=begins,
+                watch=watch,
+                say=say,
+            )
+    show_trouble(result)
     if json_:
         print_json(asdict(scores))
         return 1 if result.failed else 0

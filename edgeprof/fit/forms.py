@@ -12,14 +12,14 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edgeprof import catalogue
+from edgeprof.document import shown, value_of
 from edgeprof.errors import SpecError
 from edgeprof.excerpt import excerpt
 from edgeprof.fit.expressions import Expression, as_text, parse
 from edgeprof.fit.rules import FEATURES
-from edgeprof.nets.spec import first_problem, shown
 
 # What a kernel's terms may name: dimensions (edgeprof.nets.operators.dims), and constants of the machine and the law:
 # V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache, Q blocks of work that run at once. Z bytes that the
@@ -200,17 +200,7 @@ def parse_form(data: Mapping[str, Any], source: str) -> Form:
 
     :raises SpecError: with the key or the term that is wrong.
     """
-    version = data.get("version", 1)
-    if isinstance(version, int) and version > 1:
-        raise SpecError(f"{source} has version {version}; this edgeprof reads 1", "upgrade edgeprof")
-    try:
-        return Form(**data)
-    except ValidationError as error:
-        raise SpecError(
-            f"{source}: {first_problem(error)}", "see fit/README.md and the shipped forms"
-        ) from None
-    except TypeError as error:
-        raise SpecError(f"{source}: {error}", "see fit/README.md and the shipped forms") from None
+    return value_of(Form, data, source, "see fit/README.md and the shipped forms")
 
 
 def read_form(name: str) -> Form:

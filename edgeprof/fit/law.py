@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edgeprof.boards.spec import read_board
+from edgeprof.document import shown
 from edgeprof.errors import EdgeprofError, SpecError
 from edgeprof.fit.composition import Composition
 from edgeprof.fit.expressions import Expression, parse
@@ -21,7 +22,6 @@ from edgeprof.fit.memory import MemoryModel
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.roofline import Roofline, of_board
 from edgeprof.fit.rules import KernelRules, Rule
-from edgeprof.nets.spec import shown
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveMs = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from edgeprof import catalogue
 from edgeprof.boards.spec import read_board
+from edgeprof.document import first_problem
 from edgeprof.errors import SpecError
 from edgeprof.files import write_whole
 from edgeprof.fit.datasheet import needs_board, on_board
 from edgeprof.fit.law import Law
-from edgeprof.nets.spec import first_problem
 
 VERSION = 1
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 import onnx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgeprof.document import first_problem
 from edgeprof.errors import SpecError
-from edgeprof.nets.spec import Count, first_problem
+from edgeprof.nets.spec import Count
 from edgeprof.nets.zoo.builder import Builder, Value
 
 Of = Literal[

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgeprof.document import first_problem, shown
 from edgeprof.errors import SpecError
-from edgeprof.excerpt import excerpt
 
 Count = Annotated[int, Field(ge=1, le=65_536)]
 Padding = Literal["valid", "same"] | Annotated[int, Field(ge=0, le=1_024)]
@@ -133,34 +133,6 @@ def net_spec(**knobs: Any) -> NetSpec:
         return NetSpec(**knobs)
     except ValidationError as error:
         raise SpecError(f"network: {first_problem(error)}", net_hint(error)) from None
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of pydantic as one plain sentence, led by where it is."""
-    problem = error.errors(include_url=False)[0]
-    alternatives = ("function-", "literal[", "tuple[", "constrained-")  # pydantic's, of a union
-    where = ".".join(
-        excerpt(str(part))
-        for part in problem["loc"]
-        if part not in ("int", "str", "Range") and not str(part).startswith(alternatives)
-    )
-    text = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    if problem["loc"][:1] == ("padding",) and "not" not in text:
-        return f"padding must be valid, same or pixels from 0 to 1024, not {shown(given)}"
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{where}'"
-    what = f", not {shown(given)}" if isinstance(given, str | int | float) and "not" not in text else ""
-    return f"{where}: {text}{what}" if where else text
-
-
-def shown(value: Any) -> str:
-    """A value as a message quotes it: short, whatever a stranger's file holds."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables in tables
-        return f"this {type(value).__name__}"
-    return excerpt(text)
 
 
 def net_hint(error: ValidationError) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from edgeprof.document import first_problem
 from edgeprof.errors import SpecError
 from edgeprof.nets.columns import BODY, SAME, Bodies, Ints, pixels_left
-from edgeprof.nets.spec import DEFAULTS, NetSpec, first_problem
+from edgeprof.nets.spec import DEFAULTS, NetSpec
 from edgeprof.sweeps.case import Workload
 
 HEAD = ("fc", "neurons", "classes")

@@ -10,7 +10,6 @@ from typing import Any
 from edgeprof.report.figure import Axis, Figure, Guide, Series, short, shown
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "triangle-down", "cross", "hexagon")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MANY = 60  # points of a series from which on they are small, and lines have none
 NUMBER = ":.4~g"
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edgeprof.document import first_problem
 from edgeprof.errors import SpecError
 from edgeprof.nets.blocks import LAYER, block
 from edgeprof.nets.network import net_operators, total_macs
-from edgeprof.nets.spec import PER_CONV, PER_FC, first_problem, net_spec
+from edgeprof.nets.spec import PER_CONV, PER_FC, net_spec
 from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.spec import CASE_KNOBS, PER_LAYER, Blocks, Chain, Range, Sample, SweepSpec
 

@@ -14,15 +14,15 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from edgeprof import catalogue
+from edgeprof.document import shown, value_of
 from edgeprof.errors import SpecError
 from edgeprof.nets.blocks import LAYER, Of
-from edgeprof.nets.spec import PER_CONV, PER_FC, NetSpec, first_problem, shown
+from edgeprof.nets.spec import PER_CONV, PER_FC, NetSpec
 
 BLOCK_KNOBS = ("size", "channels", "layers", "multiple", *LAYER, "batch")
 SETTING = ("power_mode", "clocks")  # of the board
@@ -280,17 +280,8 @@ def parse_sweep(data: Mapping[str, Any], source: str) -> SweepSpec:
 
     :raises SpecError: with the key that is wrong.
     """
-    version = data.get("version", 1)
-    if isinstance(version, int) and version > 1:
-        raise SpecError(f"{source} has version {shown(version)}; this edgeprof reads 1", "upgrade edgeprof")
-    try:
-        return SweepSpec(**{"name": "unnamed", **data})
-    except ValidationError as error:
-        raise SpecError(
-            f"{source}: {first_problem(error)}", "see sweeps/README.md and the shipped sweeps"
-        ) from None
-    except TypeError as error:
-        raise SpecError(f"{source}: {error}", "see sweeps/README.md and the shipped sweeps") from None
+    hint = "see sweeps/README.md and the shipped sweeps"
+    return value_of(SweepSpec, {"name": "unnamed", **data}, source, hint)
 
 
 def read_sweep(name: str) -> SweepSpec:

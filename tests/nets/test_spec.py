@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edgeprof.errors import SpecError
-from edgeprof.nets.spec import NetSpec, net_spec, shown
+from edgeprof.nets.spec import NetSpec, net_spec
 
 steady = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 
@@ -230,14 +230,3 @@ def test_any_knobs_give_a_network_or_a_spec_error(knobs: dict[str, Any]) -> None
 def test_a_number_of_more_digits_than_python_prints_is_refused(knob: str) -> None:
     with pytest.raises(SpecError, match=r"this int|'valid' or 'same'"):
         net_spec(**{knob: 1 << 20_000})
-
-
-def test_what_a_message_quotes_is_short() -> None:
-    deep: dict[str, Any] = {}
-    for _ in range(5_000):
-        deep = {"a": deep}
-    assert shown(3) == "3"
-    assert shown("ab") == "'ab'"
-    assert len(shown("a" * 500)) == 80
-    assert shown(1 << 20_000) == "this int"
-    assert shown(deep) == "this dict"
