@@ -4,7 +4,8 @@
 TensorRT's engine inspector wrote (``trtexec --exportLayerInfo --profilingVerbosity=detailed``), each with the profile
 beside it that has the same layers (``--exportProfile``); with ``--onnx`` it traces them to the network that the engines
 were built from.
-NVIDIA's TREx has such files: NVIDIA/TensorRT, tag v10.3.0, tools/experimental/trt-engine-explorer (Apache-2.0).
+NVIDIA's TREx has such files (NVIDIA/TensorRT, tag v10.3.0, tools/experimental/trt-engine-explorer), and so has
+fuzzylabs/edge-vision-power-estimation (both Apache-2.0).
 """
 
 from __future__ import annotations

@@ -121,8 +121,8 @@ class TrtBackend(CudaBackend):
         return match_times(self._traces.get(key, ()), operators, events)
 
     def _event_cost(self, case: Case) -> float:
-        """What TensorRT's events add to the time of a layer (µs); 0 where that cannot be told. In ten profiles that
-        NVIDIA published it was 1.6 to 7.5 µs (TREx). Of a DLA, whose layers are few, nothing is known."""
+        """What TensorRT's events add to the time of a layer (µs); 0 where that cannot be told. In thirteen published
+        profiles it was 1.6 to 7.5 µs (decision 30). Of a DLA, whose layers are few, nothing is known."""
         if self.device != GPU:
             return 0.0
         if case.threads not in self._event_us:

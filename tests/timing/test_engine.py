@@ -388,6 +388,29 @@ def test_what_prepares_for_a_product_does_not_have_it() -> None:
     assert precisions_ran(layers, OPERATORS, {layer.name: 1.0 for layer in layers}) == {"fp16": 1.0}
 
 
+def test_a_layer_that_does_nothing_has_no_product() -> None:
+    """TensorRT 10 names a product in the metadata of the reshape before it."""
+    layers = parse_layers(
+        document(
+            ten("conv1", "Myelin", tuple(op.name for op in OPERATORS[:5]), makes="pool2_out"),
+            ten("flatten + reshape_before_fc1", "NoOp", ("flatten", "fc1"), reads="pool2_out", makes="f"),
+            ten(
+                "fc1 + (Unnamed Layer* 25) [ElementWise] + fc1_relu",
+                "CaskGemmConvolution",
+                ("fc1", "fc1_relu"),
+            ),
+            ten("shape_call_0", "shape_call", ()),
+            ten("rest", "Myelin", tuple(op.name for op in OPERATORS[8:]), makes="output"),
+        )
+    )
+    kernels = trace_layers(layers, OPERATORS, "fp16")
+    assert [(k.op_type, k.operators) for k in kernels[1:3]] == [
+        ("Flatten", ("flatten",)),
+        ("Gemm", ("fc1", "fc1_relu")),
+    ]
+    assert kernels[3].glue
+
+
 def test_copies_around_a_block_that_is_told_in_parts() -> None:
     """TensorRT 10 names the block in the copies, and in place of the block its parts."""
     block_of = "{ForeignNode[conv2...pool2]}"
