@@ -142,6 +142,8 @@ def _precision(text: str, architecture: str) -> str:
         return "fp32"
     if re.search(r"(?:^|_)(?:d|z)gemm", text):
         return "fp64"
+    if "fp32" in text:
+        return "fp32"
     _, _, arguments = text.partition("<")
     places = {arguments.find(word): name for word, name in TEMPLATES if word in arguments}
     return places[min(places)] if places else ""

@@ -35,6 +35,12 @@ def test_the_parameters_are_no_part_of_a_name():
     assert plain_name("maxwell_sgemm_64x64_tn") == "maxwell_sgemm_64x64_tn"
 
 
+def test_a_format_that_is_written_out_is_read_where_no_other_is():
+    """TensorRT's depthwise convolutions are called so."""
+    assert read_name("sm50_xmma_convolution_trt_depthwiseFP32NHWC4").words == "depthwise.fp32"
+    assert read_name("fmha_v2_flash_attention_fp16_fp32_64_sm86_kernel").precision == "fp16"
+
+
 def test_no_tensor_core_had_tf32_before_ampere():
     """Names made up: those of real ones before Ampere say their type."""
     assert read_name("turing_s1688gemm_128x128_nn").precision == "fp16"
