@@ -9,12 +9,15 @@ import time
 
 INSTALL = "pip install 'edgeprof[gpu]' brings cupti-python (CUDA 13, Python 3.10 and newer)"
 DRIVER = "its driver must be as new as this CUPTI: nvidia-smi tells; kernels are of the runtime's profile till then"
+OTHERS = "another tool has it: Nsight Systems, Nsight Compute or cuda-gdb, which starts edgeprof or is attached to it"
 BUFFER_BYTES = 8 * 2**20  # some 40,000 records, so that none is handed over while a network runs
 RUNS = (8, 50)
 READINGS = 9
 FORCED = 1  # CUPTI_ACTIVITY_FLAG_FLUSH_FORCED: buffers that are not full too
 COPIES = {1: "HtoD", 2: "DtoH", 8: "DtoD", 9: "HtoH", 10: "PtoP"}  # CUpti_ActivityMemcpyKind
 MEMSET = "[CUDA memset]"
+
+switched_on = []  # in this process, for each library: one
 
 
 class Unavailable(ImportError):
@@ -39,7 +42,7 @@ def library():
 
 
 def collect(run, skip, seconds, cupti=None):
-    """Run ``run`` ``skip`` times, then so often that it takes about ``seconds``, with CUPTI on; ``run`` returns when
+    """Run ``run`` ``skip`` times, then so often that it takes about ``seconds``, and trace that; ``run`` returns when
     the GPU is done. Plain values, times in ns by CUPTI's clock unless told otherwise:
 
     - ``windows``: begin and end of each traced run.
@@ -52,20 +55,17 @@ def collect(run, skip, seconds, cupti=None):
     Unavailable where CUPTI is missing or refuses to record.
     """
     cupti = cupti or library()
+    on = tracing(cupti)
     for _ in range(skip):
         run()
     begin = time.perf_counter()
     run()
     typical = time.perf_counter() - begin
     count = int(min(max(seconds / max(typical, 1e-9), RUNS[0]), RUNS[1]))
-    kinds = cupti.ActivityKind
-    wanted = (kinds.CONCURRENT_KERNEL, kinds.MEMSET, kinds.MEMCPY, kinds.RUNTIME, kinds.DRIVER)
-    records, enabled, windows = Records(kinds), [], []
+    records, windows = Records(cupti.ActivityKind), []
     try:
-        cupti.activity_register_callbacks(buffer, records.take)
-        for kind in wanted:
-            cupti.activity_enable(kind)
-            enabled.append(kind)
+        cupti.activity_flush_all(FORCED)  # what is of the runs before
+        on.records = records
         clocks = [reading(cupti)]
         for _ in range(count):
             start = cupti.get_timestamp()
@@ -74,15 +74,56 @@ def collect(run, skip, seconds, cupti=None):
         clocks.append(reading(cupti))
         cupti.activity_flush_all(FORCED)
     except cupti.cuptiError as error:
-        raise Unavailable("CUPTI does not record: %s" % one_line(error), DRIVER) from None
+        raise refusal(error) from None
     finally:
-        for kind in enabled:
-            cupti.activity_disable(kind)
+        on.records = None
     found = records.plain()
     if not found["kernels"]:
         raise Unavailable("CUPTI recorded no kernel", DRIVER)
     found.update({"windows": windows, "clocks": clocks})
     return found
+
+
+def tracing(cupti):
+    """CUPTI switched on, once for the life of the process. It must be before a graph is captured whose kernels are to
+    be told; and profilers that switched it off and on again have found it silent."""
+    for one in switched_on:
+        if one.cupti is cupti:
+            return one
+    switched_on.append(Tracing(cupti))
+    return switched_on[-1]
+
+
+class Tracing(object):
+    """CUPTI switched on. What it hands over is for ``records``, where somebody wants it. Unavailable where it
+    refuses."""
+
+    def __init__(self, cupti):
+        self.cupti = cupti
+        self.records = None
+        kinds, enabled = cupti.ActivityKind, []
+        try:
+            cupti.activity_register_callbacks(buffer, self.take)
+            for kind in (kinds.CONCURRENT_KERNEL, kinds.MEMSET, kinds.MEMCPY, kinds.RUNTIME, kinds.DRIVER):
+                cupti.activity_enable(kind)
+                enabled.append(kind)
+        except cupti.cuptiError as error:
+            for kind in enabled:
+                cupti.activity_disable(kind)
+            raise refusal(error) from None
+
+    def take(self, activities):
+        """The records of a full buffer, from a thread of CUPTI's."""
+        if self.records is not None:
+            self.records.take(activities)
+
+
+def refusal(error):
+    """What CUPTI refuses, and what to do about it (cupti_result.h)."""
+    text = one_line(error)
+    return Unavailable(
+        "CUPTI does not record: %s" % text, OTHERS if "MULTIPLE_SUBSCRIBERS" in text else DRIVER
+    )
 
 
 def buffer():

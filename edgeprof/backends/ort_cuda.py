@@ -166,6 +166,7 @@ def trace(request, inputs_of):
     A captured graph's network is run node by node first. Unavailable where there is no CUPTI; Refused as by ``load``.
     """
     library = cupti.library()
+    cupti.tracing(library)
     options = dict(request["options"])
     captured = options.pop("enable_cuda_graph", None)
 

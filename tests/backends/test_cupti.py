@@ -147,8 +147,8 @@ class Library:
     class cuptiError(Exception):
         pass
 
-    def __init__(self, refused: int | None = None) -> None:
-        self.refused, self.enabled, self.runs, self.number = refused, [], 0, 0
+    def __init__(self, refused: int | None = None, said: str = "CUPTI_ERROR_NOT_COMPATIBLE") -> None:
+        self.refused, self.said, self.enabled, self.runs, self.number = refused, said, [], 0, 0
 
     def get_timestamp(self) -> int:
         return time.time_ns() - 10**15
@@ -159,7 +159,7 @@ class Library:
 
     def activity_enable(self, kind: int) -> None:
         if kind == self.refused:
-            raise self.cuptiError("CUPTI_ERROR_NOT_COMPATIBLE")
+            raise self.cuptiError(self.said)
         self.enabled.append(kind)
 
     def activity_disable(self, kind: int) -> None:
@@ -168,6 +168,7 @@ class Library:
     def activity_flush_all(self, flag: int) -> None:
         assert self.enabled
         self.completed([kernel(correlation=i) for i in range(self.number)])
+        self.number = 0
 
     def run(self) -> None:
         self.runs += 1
@@ -182,6 +183,27 @@ def test_runs_are_traced_after_the_warm_up_alone() -> None:
     assert len(found["kernels"]) == 8
     assert all(begin <= end for begin, end in found["windows"])
     assert [host - told for told, host in found["clocks"]] == pytest.approx([10**15] * 2, abs=10**9)
+
+
+def test_it_is_switched_on_before_the_first_run_and_once() -> None:
+    library, kinds = Library(), []
+
+    def run() -> None:
+        kinds.append(len(library.enabled))
+        library.run()
+
+    for _ in range(2):
+        cupti.collect(run, 1, 0.0, library)
+    assert set(kinds) == {5}
+    library.run()
+    library.activity_flush_all(1)  # late records of nobody's
+
+
+def test_another_profiler_is_told_from_an_old_driver() -> None:
+    library = Library(refused=Kinds.CONCURRENT_KERNEL, said="ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED (39)")
+    with pytest.raises(cupti.Unavailable, match="MULTIPLE_SUBSCRIBERS") as caught:
+        cupti.tracing(library)
+    assert "Nsight" in caught.value.hint
 
 
 def test_what_cupti_refuses_leaves_nothing_on() -> None:
