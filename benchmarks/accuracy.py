@@ -23,7 +23,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from edgeprof.fit.examples import Example, usable
 from edgeprof.fit.fitting import fit_law, sketch_law
 from edgeprof.fit.forms import read_form
-from edgeprof.fit.rules import leader, learn
+from edgeprof.fit.learning import leader, learn
 from edgeprof.fit.validate import Row, Scores, judge, score
 from edgeprof.nets.operators import Operator
 from edgeprof.store import Store

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from edgeprof.fit.learning import roundest
 from edgeprof.fit.regress import fit_log
-from edgeprof.fit.rules import Rule, roundest
+from edgeprof.fit.rules import Rule
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgeprof.errors import FitError
 from edgeprof.fit.clocks import clocks_of, settings_of, told_apart
-from edgeprof.fit.rules import Observed, alike, leader, tensor_dims
+from edgeprof.fit.learning import Observed, alike, leader
+from edgeprof.fit.rules import tensor_dims
 from edgeprof.nets.fusion import Fused, fused
 from edgeprof.nets.network import net_key, net_operators, rebuildable
 from edgeprof.nets.operators import Operator

@@ -29,13 +29,14 @@ from edgeprof.fit.intervals import half_widths, parted, strata
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
 from edgeprof.fit.law_clocks import clocks_in
 from edgeprof.fit.law_domain import domain_of
+from edgeprof.fit.learning import learn
 from edgeprof.fit.memory import fit_memory
 from edgeprof.fit.prediction import group_prices
 from edgeprof.fit.quanta import evidence_of
 from edgeprof.fit.reach import reach_of
 from edgeprof.fit.regress import fit_linear, fit_log, fit_short, redrawn
 from edgeprof.fit.roofline import reached
-from edgeprof.fit.rules import KernelRules, learn
+from edgeprof.fit.rules import KernelRules
 from edgeprof.fit.tables import Table, net_row, tables_of, totals_table
 from edgeprof.fit.uncertainty import RESAMPLES, with_errors
 from edgeprof.fit.validate import Row, Scores, judge, score

@@ -19,9 +19,9 @@ from edgeprof.fit.forms import NET_VARIABLES, Form
 from edgeprof.fit.intervals import parted
 from edgeprof.fit.law import LEVEL, Law, LawGroup, Term
 from edgeprof.fit.law_domain import domain_of
+from edgeprof.fit.learning import learn
 from edgeprof.fit.memory import fit_memory
 from edgeprof.fit.regress import fit_linear
-from edgeprof.fit.rules import learn
 from edgeprof.fit.tables import SMALLEST_MS, Table, net_row, tables_of
 from edgeprof.fit.transfer import fit_shrunk, resampled
 from edgeprof.fit.uncertainty import FEWEST as FEWEST_RESAMPLED

@@ -7,7 +7,7 @@ import pytest
 
 from edgeprof.errors import FitError
 from edgeprof.fit.examples import machine_of, usable
-from edgeprof.fit.rules import learn
+from edgeprof.fit.learning import learn
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Measurement, Round, measurement

@@ -6,8 +6,6 @@ between two of them; rows that a network does not have count nothing. Decisions 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,9 +24,9 @@ from edgeprof.fit.emit.decisions import (
     limited,
     outcomes,
 )
-from edgeprof.fit.emit.names import clean
 from edgeprof.fit.emit.printers import Spreadsheet
 from edgeprof.fit.emit.recipe import Price, Recipe, recipe
+from edgeprof.fit.emit.sheet import Formula, Sheet, place
 from edgeprof.fit.emit.source import about
 from edgeprof.fit.emit.text import CLOCK_WORDS, KERNEL_WORDS, NET_WORDS
 from edgeprof.fit.emit.walk import LEFT, OUT, POSSIBLE, SAME_PADS, WIDTH, Step, axes
@@ -58,56 +56,6 @@ MACHINE = {
     "GFLOPS": "float32 peak, 10⁹ a second",
     "GBPS": "memory peak, 10⁹ bytes a second",
 }
-
-
-class Formula(str):
-    """The text of a formula, without its equals sign."""
-
-
-class Sheet:
-    """Cells that grow row by row."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[int, str]] = []
-
-    @property
-    def next(self) -> int:
-        """The number of the row that comes next, from 1."""
-        return len(self.rows) + 1
-
-    def add(self, *cells: Any) -> int:
-        """One more row; returns its number."""
-        self.rows.append({i: _cell(c) for i, c in enumerate(cells)})
-        return len(self.rows)
-
-    def set(self, row: int, column: int, value: Any) -> None:
-        """Change a cell of a row that is there."""
-        self.rows[row - 1][column] = _cell(value)
-
-    def text(self) -> str:
-        """All of it as CSV."""
-        width = 1 + max(max(row, default=0) for row in self.rows)
-        out = io.StringIO()
-        rows = [[row.get(i, "") for i in range(width)] for row in self.rows]
-        csv.writer(out, lineterminator="\n").writerows(rows)
-        return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    """What a CSV file holds; text that a spreadsheet would take for a formula is marked as text."""
-    if isinstance(value, Formula):
-        return f"={value}"
-    text = clean(str(value))
-    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@") else text
-
-
-def place(row: int, column: int, fixed: bool = False) -> str:
-    """A cell's name, such as ``C7`` or ``$C$7``; rows from 1, columns from 0."""
-    letters, column = "", column + 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return f"${letters}${row}" if fixed else f"{letters}{row}"
 
 
 def csv_sheet(law: Law) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from edgeprof.fit.emit.spreadsheet import csv_sheet, place
+from edgeprof.fit.emit.sheet import place
+from edgeprof.fit.emit.spreadsheet import csv_sheet
 from edgeprof.fit.law import Law
 from edgeprof.fit.law_file import law_json, parse_law
 from edgeprof.fit.prediction import predict
