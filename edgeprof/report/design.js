@@ -9,6 +9,7 @@ globalThis.edgeprofDesign ??= (() => {
     const LARGEST = 50; // a log error that no latency is off by (edgeprof.fit.intervals)
     const FAR = 5; // times as wide: beyond it no interval is known (edgeprof.fit.intervals.bounded)
     const FAR_OUTSIDE = "not known: far outside what the law has seen";
+    const LONG_MS = 10000; // a run from which on people see seconds
     const QUIET_MS = 400; // after the last move: the address and screen readers follow
 
     // --- a network: every knob has one value, or an array of one per layer
@@ -301,13 +302,14 @@ globalThis.edgeprofDesign ??= (() => {
         function result(now) {
             const {batch} = state.net, at = percent(state.level);
             const between = (values) => `${at}: ${values.map((v) => shown(v)).join(" – ")}`;
+            const [unit, sign] = now.latency_ms >= LONG_MS ? [1000, "s"] : [1, "ms"];
             const bounds = now.interval_ms;
             part("speed").textContent = now.problem ? "–" : shown(now.speed);
             part("interval").textContent = now.problem ? "" : bounds
                 ? between([batch / bounds[1], batch / bounds[0]]) : law.strata.length ? `interval ${FAR_OUTSIDE}`
                     : "the law has no errors to give an interval by";
-            part("run").textContent = now.problem ? "–" : `${shown(now.latency_ms)} ms`;
-            part("run-interval").textContent = bounds ? between(bounds) : "";
+            part("run").textContent = now.problem ? "–" : `${shown(now.latency_ms / unit)} ${sign}`;
+            part("run-interval").textContent = bounds ? `${between(bounds.map((ms) => ms / unit))} ${sign}` : "";
             part("macs").textContent = now.problem ? "–" : shown(now.macs);
             part("parameters").textContent = now.problem ? "–" : shown(now.parameters);
             const notice = part("strange");

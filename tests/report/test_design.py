@@ -258,6 +258,9 @@ def test_what_is_shown_is_the_prediction(opened: Opened) -> None:
     assert float(part(browser, "speed").text) == pytest.approx(wanted.tiles_per_ms, rel=0.005)
     shown = [float(v) for v in re.findall(r"[\d.]+", part(browser, "run-interval").text)]
     assert shown == pytest.approx([90, *wanted.interval_ms], rel=0.005)
+    assert part(browser, "run-interval").text.endswith(" ms")
+    browser = opened(page_of("kernels"), address="#design?depth=800&batch=128")
+    assert [part(browser, name).text.split()[-1] for name in ("run", "run-interval")] == ["s", "s"]
 
 
 def test_a_wanted_speed(opened: Opened) -> None:
