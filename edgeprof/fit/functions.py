@@ -150,6 +150,10 @@ class Where(_Own):
 
     def _tex(self, printer: Any) -> str:
         condition, x, y = (printer._print(arg) for arg in self.args)
+        if self.args[2] == 0:  # Iverson's bracket, which is shorter: 1 where it holds, else 0
+            bracket = rf"\left[{condition}\right]"
+            factor = rf"\left({x}\right)" if self.args[1].is_Add else x
+            return bracket if self.args[1] == 1 else rf"{factor} \, {bracket}"
         return rf"\begin{{cases}} {x} & \text{{if}}\: {condition} \\ {y} & \text{{else}} \end{{cases}}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeprof.fit.expressions import Expression
 from edgeprof.fit.forms import CONSTANTS
 from edgeprof.fit.law import Law, Term
 
+BRACKETED = r"\\left\((\\left\[[^()\[\]]*\\right\])\\right\)"  # twice
 SPECIAL = {**{c: f"\\{c}" for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 SPECIAL |= {"^": r"\textasciicircum{}", "–": "--", "⌈": r"$\lceil$", "⌉": r"$\rceil$"}
 
@@ -35,7 +37,7 @@ def latex_text(law: Law) -> str:
     rows = [rf"{per} &= {whole}"]
     for name, terms in priced:
         rows += [f"{name} &= {terms[0]}", *(rf"&\quad + {term}" for term in terms[1:])]
-    lines = [*(f"% {line}" for line in about(law)), *_aligned(rows)]
+    lines = [*(f"% {line}" for line in about(law)), r"{\allowdisplaybreaks", *_aligned(rows)]
     used = used_names(law)
     defined = [f"{names[n]} &= {_tex(e.tree, names)}" for n, e in form.definitions.items() if n in used]
     defined += [
@@ -43,9 +45,12 @@ def latex_text(law: Law) -> str:
     ]
     if defined:
         lines += _aligned(defined)
+    lines.append("}%")
     words = KERNEL_WORDS if law.scope == "kernel" else NET_WORDS
     words = {**words, **{name: f"{text} (MHz)" for name, text in CLOCK_WORDS.items()}}
     told = [f"${names[n]}$ {escaped(text)}" for n, text in words.items() if n in used]
+    if any(r"\left[" in line for line in lines):
+        told.append(r"$[\,\cdot\,]$ 1 where it holds, else 0")
     lines += [f"with {'; '.join(told)}."] if told else []
     lines += [escaped(f"Opaque: {' '.join(opaque(law)).replace('opaque', '')}.")] if law.hybrids else []
     return "\n".join(lines) + "\n"
@@ -70,7 +75,8 @@ def _terms(terms: Iterable[Term], expressions: Iterable[Expression], names: Mapp
 
 def _tex(tree: Any, names: Mapping[str, str]) -> str:
     symbols = {sp.Symbol(n): text for n, text in names.items()}
-    return str(sp.latex(tree, symbol_names=symbols, mul_symbol=r" \, ", order="none"))
+    text = str(sp.latex(tree, symbol_names=symbols, mul_symbol=r" \, ", order="none"))
+    return re.sub(BRACKETED, r"\1", text)
 
 
 def _number(text: str) -> str:
@@ -89,5 +95,5 @@ def _symbol(name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it, whatever it holds."""
-    return "".join(SPECIAL.get(c, c) for c in clean(text))
+    """Text as LaTeX prints it, whatever it holds: letters that pdfTeX has not are told by their number."""
+    return "".join(SPECIAL.get(c, c if c < "\u0100" else f"(U+{ord(c):04X})") for c in clean(text))

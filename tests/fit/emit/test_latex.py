@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from edgeprof.fit.emit.latex import escaped, latex_text
 from edgeprof.fit.law_file import law_json, parse_law
 
 from ..over_clocks import truth
-from .conftest import TREES, law_of
+from .conftest import MAKERS, TREES, law_of
 
 
 def test_the_study_s_law() -> None:
@@ -61,6 +64,7 @@ def test_what_cannot_be_read_is_told() -> None:
         ("\\input{x}", r"\textbackslash{}input\{x\}"),
         ("1–5", "1--5"),
         ("a\nb", "a b"),
+        ("7×7 ✓", "7×7 (U+2713)"),
     ],
 )
 def test_text_of_a_stranger_is_text(text: str, wanted: str) -> None:
@@ -72,3 +76,38 @@ def test_clocks_are_variables() -> None:
     assert r"\frac{Y}{\mathrm{memory\_mhz}}" in text
     assert r"clock of what computes (MHz)" in text
     assert "1300" not in text.partition(r"\begin")[2]
+
+
+def test_a_choice_that_is_nothing_else_is_a_bracket() -> None:
+    text = latex_text(law_of("kernel"))
+    assert r"B \, C \, H \, K_{h} \, K_{w} \, W \, \left[S = 1\right]" in text
+    assert r"$[\,\cdot\,]$ 1 where it holds, else 0" in text
+    assert r"\left(\left[" not in text
+    assert "cases" not in text
+    assert r"\begin{cases} 2 & \text{if}\: Y > 4096 \\ 1 & \text{else} \end{cases}" in latex_text(
+        law_of("awkward")
+    )
+    assert r"[\,\cdot\,]" not in latex_text(law_of("net"))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_a_tex_engine_sets_it_and_loses_nothing(tmp_path: Path) -> None:
+    strange = {**json.loads(law_json(law_of("kernel"))), "name": "✓ % $x$ \\input{x}", "about": "a_b & ~^#{}"}
+    strange["groups"][0]["name"] = "Conv ✓ 7×7 %_&#{}$~^\\"
+    laws = [*(law_of(name) for name in MAKERS), truth(), parse_law(json.dumps(strange), "strange")]
+    body = "\n".join(latex_text(law) for law in laws)
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage{amsmath}",
+        r"\begin{document}",
+        body,
+        r"\end{document}",
+    ]
+    (tmp_path / "laws.tex").write_text("\n".join(lines), "utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "laws.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    told = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, told[-2000:]
+    assert (tmp_path / "laws.pdf").stat().st_size > 10_000
+    assert "Overfull \\vbox" not in told  # rows below the page
+    assert "Missing character" not in (tmp_path / "laws.log").read_text("utf-8", "replace")

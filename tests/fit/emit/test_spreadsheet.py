@@ -7,6 +7,9 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from edgeprof.fit.prediction import predict
 from edgeprof.nets.spec import NetSpec, net_spec
 
 from ..over_clocks import defined, drawn, of_networks, truth
-from .conftest import cases_of, law_of, refused_law
+from .conftest import MAKERS, cases_of, law_of, refused_law
 
 excelformula = pytest.importorskip("pycel.excelformula", reason="there is no pycel")
 excelutil = pytest.importorskip("pycel.excelutil", reason="there is no pycel")
@@ -158,3 +161,47 @@ def test_clocks_are_cells_to_edit(law: Law) -> None:
         assert book.latency(net, batch, mhz) == pytest.approx(ms, rel=1e-9)
     net = net_spec(conv=2)
     assert book.latency(net, 8) == pytest.approx(predict(law, net, 8).latency_ms, rel=1e-9)
+
+
+def filled(law: Law, net: NetSpec, batch: int) -> str:
+    """The sheet of a law with the knobs of a network in it."""
+    text = csv_sheet(law)
+    rows, labels = list(csv.reader(io.StringIO(text))), Book(text).labels
+    for knob, value in {**net.model_dump(), "batch": batch}.items():
+        if "layer" not in labels:
+            for row in (row for row in rows if row[2:3] == [knob]):
+                row[1] = repr(sum(value) / max(len(value), 1) if isinstance(value, tuple) else value)
+        elif isinstance(value, tuple):
+            heads = rows[labels["layer"] - 1]
+            column = next(i for i, head in enumerate(heads) if head.startswith(knob))
+            for i, one in enumerate(value):
+                rows[labels["layer"] + i][column] = str(one)
+        else:
+            rows[labels[knob] - 1][1] = str(value)
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="there is no LibreOffice")
+def test_a_spreadsheet_program_gives_what_predict_gives(tmp_path: Path) -> None:
+    wanted: dict[str, float | None] = {}
+    for name in MAKERS:
+        for i, (net, batch, ms) in enumerate(cases_of(name)[:1]):
+            wanted[f"{name}{i}.csv"] = ms
+            (tmp_path / f"{name}{i}.csv").write_text(filled(law_of(name), net, batch), "utf-8")
+    cannot = net_spec(tile=200, kernel=7, conv=5).model_copy(update={"tile": 28})
+    (tmp_path / "none.csv").write_text(filled(law_of("kernel"), cannot, 64), "utf-8")
+    wanted["none.csv"] = None
+    command = [
+        "soffice",
+        f"-env:UserInstallation={(tmp_path / 'home').as_uri()}",
+        "--headless",
+        "--convert-to",
+        "csv",
+    ]
+    subprocess.run([*command, "--outdir", "out", *wanted], cwd=tmp_path, capture_output=True, check=True)
+    for name, ms in wanted.items():
+        with (tmp_path / "out" / name).open(encoding="utf-8", errors="replace") as file:
+            told = next(row[1] for row in csv.reader(file) if row[0] == "latency")
+        assert told == "#N/A" if ms is None else float(told) == pytest.approx(ms, rel=1e-9), name
