@@ -6,14 +6,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
-import shutil
 import sqlite3
-import tempfile
-import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,15 +17,11 @@ from typing import Any
 import numpy as np
 
 from edgeprof.boards.spec import Estimator
-from edgeprof.errors import StoreError
-from edgeprof.scratch import scratch_folder
+from edgeprof.database import Database, clear_errors
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.launches import DeviceKernel
 from edgeprof.timing.measurement import KernelTimes, Measurement, Round, measurement
 
-APPLICATION_ID = 0x65647072  # "edpr"
-VERSION = 1  # 1 (2026-11): first
-BUSY_S = 30.0
 SCHEMA = """
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, started TEXT NOT NULL, uid TEXT NOT NULL UNIQUE, facts TEXT NOT NULL
@@ -85,7 +76,7 @@ def check_store(path: Path) -> None:
 
     :raises StoreError: it cannot be written, is no edgeprof database or of a newer version.
     """
-    with _clear_errors(path):
+    with clear_errors(path):
         place = path if path.exists() else path.parent
         if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
             raise sqlite3.OperationalError("unable to open database file")
@@ -93,111 +84,13 @@ def check_store(path: Path) -> None:
         Store(path).close()
 
 
-class Store:
-    """An open database. Several processes may write to one file: each transaction waits for the others."""
+class Store(Database):
+    """An open database of measurements. Several processes may write to one file: each transaction waits for the
+    others."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """:raises StoreError: the file is missing, cannot be written, is no edgeprof database or of a newer version."""
-        self.path = path
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        if not create and not path.is_file():
-            raise StoreError(
-                f"no database {path}", f"measure one first: edgeprof sweep --db {shlex.quote(str(path))}"
-            )
-        with _clear_errors(path):
-            self._db = self._connected(create)
-            try:
-                if create and self._empty():
-                    self._create()
-                self._check()
-            except BaseException:
-                self.close()
-                raise
-
-    def _connected(self, create: bool) -> sqlite3.Connection:
-        target = str(self.path.absolute()) if create else f"file:{_quoted(self.path)}?mode=rw"
-        db = sqlite3.connect(target, timeout=BUSY_S, isolation_level=None, uri=not create)
-        try:
-            db.execute("PRAGMA schema_version").fetchone()
-        except sqlite3.Error as error:
-            db.close()
-            if create or not isinstance(error, sqlite3.OperationalError):
-                raise
-            return self._read_only()
-        return db
-
-    def _read_only(self) -> sqlite3.Connection:
-        """A file where nothing may be written. Where a kill has left a log beside it, SQLite would pass over what is
-        in the log; a copy has all of it."""
-        log = self.path.with_name(f"{self.path.name}-wal")
-        if not log.exists() or not log.stat().st_size:
-            return sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)
-        self._copy = scratch_folder()
-        for part in (self.path, log):
-            shutil.copyfile(part, Path(self._copy.name) / part.name)
-        db = sqlite3.connect(Path(self._copy.name) / self.path.name, isolation_level=None)
-        db.execute("PRAGMA query_only = ON")
-        return db
-
-    def _empty(self) -> bool:
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        return not tables and self._db.execute("PRAGMA application_id").fetchone()[0] == 0
-
-    def _create(self) -> None:
-        self._write_ahead()
-        with self._transaction():
-            if not self._empty():
-                return  # another process was first
-            for statement in SCHEMA.strip().split(";\n"):
-                self._db.execute(statement.rstrip(";"))
-            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {VERSION}")
-
-    def _write_ahead(self) -> None:
-        """Readers and a writer at once. SQLite does not wait for others here, so this does."""
-        deadline = time.monotonic() + BUSY_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-
-    def _check(self) -> None:
-        self._db.execute("PRAGMA synchronous = FULL")
-        if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreError(f"{self.path} is not an edgeprof database", "give another file with --db")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StoreError(
-                f"{self.path} has version {version}; this edgeprof reads {VERSION}", "upgrade edgeprof"
-            )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-        if self._copy:
-            self._copy.cleanup()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with _clear_errors(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        super().__init__(path, SCHEMA, create=create)
 
     # --- writing
 
@@ -274,7 +167,7 @@ class Store:
 
     def done(self) -> set[tuple[str, int]]:
         """(case, round) of everything that was measured with success."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             rows = self._db.execute(
                 "SELECT case_key, number FROM rounds WHERE superseded = 0 AND status = 'ok'"
             )
@@ -282,31 +175,31 @@ class Store:
 
     def designed(self) -> set[str]:
         """Keys of the cases that were chosen for what they teach."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             return {key for (key,) in self._db.execute("SELECT case_key FROM designed")}
 
     def identities(self) -> list[dict[str, Any]]:
         """What tells each case from the others."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             rows = self._db.execute("SELECT identity FROM cases").fetchall()
         return [json.loads(identity) for (identity,) in rows]
 
     def sweeps(self) -> list[dict[str, Any]]:
         """The sweeps that were asked for, oldest first."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             return [
                 json.loads(text) for (text,) in self._db.execute("SELECT spec FROM sweeps ORDER BY at, rowid")
             ]
 
     def sentinels(self) -> list[Sentinel]:
         """Every reading of a sentinel, oldest first."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             rows = self._db.execute(f"SELECT {SENTINEL} FROM sentinels ORDER BY id")
             return [Sentinel(*row) for row in rows]
 
     def rounds(self) -> dict[str, list[Round]]:
         """Every current round in order, by the key of its case."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             facts = {
                 uid: json.loads(text) for uid, text in self._db.execute("SELECT uid, facts FROM sessions")
             }
@@ -321,7 +214,7 @@ class Store:
     def measurements(self) -> list[Measurement]:
         """Every case that was measured or failed, in the order first asked for."""
         rounds = self.rounds()
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             cases = self._db.execute(
                 "SELECT key, identity, estimator, simulated, wanted FROM cases ORDER BY rowid"
             )
@@ -340,7 +233,7 @@ class Store:
 
         Where both measured the same round of the same case, the target's stays current and the other is kept beside it.
         """
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             sessions, sweeps, cases, designed, rounds, sentinels = (
                 self._db.execute(query).fetchall()
                 for query in (
@@ -442,26 +335,3 @@ def _device(plain: Mapping[str, Any] | None) -> DeviceKernel | None:
         return None
     grid, block = tuple(plain["grid"]), tuple(plain["block"])
     return DeviceKernel(plain["name"], grid, block, plain["registers"], plain["shared_bytes"])
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(str(path.resolve()))
-
-
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    """SQLite's trouble as one line with a remedy."""
-    try:
-        yield
-    except (sqlite3.Error, OSError, zlib.error, ValueError, KeyError) as error:
-        text = str(error)
-        hint = "give another file with --db, or restore a copy"
-        if "locked" in text or "busy" in text:
-            hint = "another process is writing to it: wait for it, or give another file with --db"
-        elif "full" in text or "No space" in text or "disk I/O" in text:
-            hint = "free some space and run the same command again: what was measured is kept"
-        elif "readonly" in text or "read-only" in text or "unable to open" in text or "Permission" in text:
-            hint = "its folder must exist and be writable: give another file with --db"
-        raise StoreError(f"database {path}: {text}", hint) from None

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeprof.database import APPLICATION_ID, VERSION
 from edgeprof.errors import StoreError
 from edgeprof.export import as_dict
 from edgeprof.nets.spec import net_spec
-from edgeprof.store import APPLICATION_ID, VERSION, Store
+from edgeprof.store import Store
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.launches import DeviceKernel
 from edgeprof.timing.measurement import KernelTimes, Round
