@@ -140,7 +140,10 @@ def _quoted(path: Path) -> str:
 
 @contextmanager
 def clear_errors(path: Path) -> Iterator[None]:
-    """SQLite's trouble as one line with a remedy."""
+    """SQLite's trouble as one line with a remedy.
+
+    :raises StoreError: whatever SQLite or the system says of the file at ``path``.
+    """
     try:
         yield
     except (sqlite3.Error, OSError, zlib.error, ValueError, KeyError) as error:

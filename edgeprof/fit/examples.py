@@ -83,7 +83,10 @@ class Example:
         return name if any(op.name == name for op in self.operators) else None
 
     def dims(self, kernel: KernelMeasurement) -> Mapping[str, float]:
-        """The dimensions that a kernel's time depends on."""
+        """The dimensions that a kernel's time depends on.
+
+        :raises FitError: the kernel is of no operator of the network.
+        """
         by_name = {op.name: op for op in self.operators}
         if kernel.glue:
             op = by_name.get(kernel.operators[-1])
@@ -240,5 +243,6 @@ def spread_pct(rounds: Sequence[float]) -> float | None:
 
 
 def noise_pct(examples: Sequence[Example]) -> float | None:
+    """The median spread of rounds, percent; None where no case has several."""
     known = [n for e in examples if (n := spread_pct(e.measurement.rounds_ms)) is not None]
     return float(np.median(known)) if known else None

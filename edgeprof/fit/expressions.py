@@ -174,6 +174,7 @@ class _Reader:
     def refuse(
         self, what: str, node: ast.AST | None = None, hint: str = "", cause: Exception | None = None
     ) -> NoReturn:
+        """:raises SpecError: always, with the piece of the text that is meant and what is allowed."""
         piece = ast.get_source_segment(self.text, node) if node is not None else None
         context = f" in {_short(self.text)}" if piece and piece != self.text else ""
         calls = ", ".join(f"{name}()" for name in _ARGUMENTS)

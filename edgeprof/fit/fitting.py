@@ -393,6 +393,7 @@ def with_intervals(rows: Sequence[Row]) -> list[Row]:
 
 
 def scores_of(cv: Scores | None) -> dict[str, Any]:
+    """Scores as a law's file keeps them, without their rows."""
     if cv is None:
         return {}
     return {

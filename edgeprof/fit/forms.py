@@ -169,7 +169,10 @@ class Form(BaseModel):
 
     @cached_property
     def definitions(self) -> dict[str, Expression]:
-        """Defined names in order."""
+        """Defined names in order.
+
+        :raises SpecError: a name that is taken, or an expression that is not allowed.
+        """
         found: dict[str, Expression] = {}
         for name, text in self.define.items():
             if not name.isidentifier() or name in self.variables:

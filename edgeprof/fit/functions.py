@@ -100,6 +100,7 @@ ROUNDINGS: dict[str, type[_Quotient]] = {"ceil": Ceil, "floor": Floor}
 
 
 def rounded(rounding: type[_Quotient], x: Any, n: Any) -> Any:
+    """``x/n`` rounded, its own denominator put below the line first."""
     top, bottom = sp.fraction(x)
     return rounding(top, bottom * n)
 
@@ -210,6 +211,10 @@ class BoundedSum(_Own):
 def bounded_sum(
     term: Callable[[NDArray[np.float64]], Any], low: ArrayLike, high: ArrayLike
 ) -> NDArray[np.float64]:
+    """The sum of ``term`` over whole numbers from ``low`` to ``high``, element by element; 0 where there are none.
+
+    :raises SpecError: limits that are no whole numbers, or more than :data:`MAX_TERMS` of them.
+    """
     first, last = np.broadcast_arrays(np.asarray(low, np.float64), np.asarray(high, np.float64))
     if not all(np.all(np.isfinite(limit) & (limit == np.floor(limit))) for limit in (first, last)):
         raise SpecError("the limits of a sum are not whole numbers", "use ceil() or floor() in the limits")

@@ -159,7 +159,10 @@ class Law(BaseModel):
 
     @cached_property
     def kernel_rules(self) -> KernelRules:
-        """The rules by which operators become kernels."""
+        """The rules by which operators become kernels.
+
+        :raises SpecError: one that is none.
+        """
         try:
             return KernelRules(
                 *(
@@ -174,7 +177,10 @@ class Law(BaseModel):
 
     @cached_property
     def hybrids(self) -> dict[str, Hybrid]:
-        """The opaque part: by operator type the trees whose factor multiplies a kernel's price."""
+        """The opaque part: by operator type the trees whose factor multiplies a kernel's price.
+
+        :raises SpecError: trees that are none.
+        """
         try:
             return {kind: Hybrid.from_dict(data) for kind, data in self.boost.items()}
         except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:

@@ -292,6 +292,7 @@ def step(series: Sequence[Series]) -> int:
 
 
 def roundup(x: Array, q: int) -> Array:
+    """The least multiples of ``q`` that are no less than ``x``."""
     return np.asarray(np.ceil(x / q) * q)
 
 

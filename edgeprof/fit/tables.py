@@ -129,5 +129,6 @@ def _of_family(examples: Sequence[Example], form: Form) -> None:
 
 
 def net_row(example: Example) -> dict[str, float]:
+    """Variables of a network: its own, its clocks (MHz), and ``k``, the number of its kernels."""
     case = example.measurement.case
     return {**net_values(case.net, case.batch), **example.clocks, "k": float(len(example.kernels))}

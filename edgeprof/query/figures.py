@@ -94,22 +94,27 @@ class Figures:
 
     @property
     def batch(self) -> NDArray[Any]:
+        """Tiles in a run."""
         return self._per_body(self.bodies.knobs["batch"])
 
     @cached_property
     def speed(self) -> Vector:
+        """Tiles per ms."""
         return np.asarray(self.batch / self.latency_ms)
 
     @property
     def latency(self) -> Vector:
+        """ms per run, under the name of its axis."""
         return self.latency_ms
 
     @cached_property
     def macs(self) -> Vector:
+        """Multiply-accumulates per tile."""
         return np.asarray(self._per_body(self.bodies.macs) + self._of_heads(head_macs))
 
     @cached_property
     def parameters(self) -> Vector:
+        """Weights and biases."""
         return np.asarray(self._per_body(self.bodies.parameters) + self._of_heads(head_parameters))
 
     @cached_property
@@ -132,11 +137,13 @@ class Figures:
 
     @cached_property
     def memory(self) -> Vector:
+        """The peak by the law's memory model, or else the least that is needed, MiB."""
         model = self.asked.law.memory
         return np.asarray(model.most_mib(self.sizes) if model else self.sizes["weights"] + self.sizes["live"])
 
     @cached_property
     def memory_widening(self) -> Vector:
+        """How much wider the interval of the peak is than for networks like those seen."""
         model = self.asked.law.memory
         return np.asarray(model.widening(self.sizes) if model else 1.0)
 

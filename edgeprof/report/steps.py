@@ -54,9 +54,11 @@ class Frame:
     most: float
 
     def x(self, value: float) -> float:
+        """Where a value along the axis is drawn."""
         return self.left + self.width * (value - self.low) / ((self.high - self.low) or 1)
 
     def y(self, value: float) -> float:
+        """Where a height is drawn, from the top."""
         return self.top + self.height * (1 - value / self.most)
 
 

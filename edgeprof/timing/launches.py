@@ -66,6 +66,7 @@ class Clock:
     origin: int = 0
 
     def host(self, time: int) -> int:
+        """The host's time, in the same unit."""
         return time + self.offset + round(self.drift * (time - self.origin))
 
 

@@ -72,6 +72,7 @@ def _bounded(value: float) -> float:
 
 
 def question(name: str, kind: str, yes: Decision, no: Decision) -> Decision:
+    """Whether the kernel called ``name`` is of this kind."""
     return _asked(sp.Eq(sp.Symbol(name), Word(kind), evaluate=False), yes, no)
 
 
