@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgeprof import catalogue
@@ -71,6 +71,42 @@ def test_the_first_group_that_covers_a_kind_has_it() -> None:
     }
     assert names == {"Conv": "Conv", "Conv.nchwc": "Conv", "Convolve": "other", "Gemm": "other"}
     assert Form(**{**SMALL, "group": SMALL["group"][:1]}).group_of("Gemm") is None
+
+
+@given(
+    pixels=st.integers(1, 60),
+    window=st.integers(1, 11),
+    stride=st.integers(1, 4),
+    ahead=st.integers(0, 5),
+    more=st.integers(0, 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_kernels_form_counts_what_windows_hold(
+    pixels: int, window: int, stride: int, ahead: int, more: int
+) -> None:
+    """Against a walk over every window, whose start and end lie in different paddings if any."""
+    padding = 2 * ahead + more
+    assume(ahead + more < window <= pixels)
+    size = (pixels + padding - window) // stride + 1
+    held = [
+        sum(0 <= i * stride - ahead + k < pixels for k in range(window)) for i in range(size)
+    ]  # pixels in each window
+    values: dict[str, Any] = {"P": padding, "S": stride, "V": 16, "C": 1, "B": 1, "G": 1}
+    values |= dict.fromkeys(("Wi", "Hi"), pixels) | dict.fromkeys(("W", "H"), size)
+    values |= dict.fromkeys(("Kw", "Kh"), window) | {"M": 80}
+    form = read_form("kernels")
+    for name, expression in form.definitions.items():
+        values[name] = float(expression.evaluate(values))
+    inner = sum(n == window for n in held)
+    assert (values["inner"], values["edge"]) == (inner, size - inner)
+    assert values["rows"] == sum(held)
+    assert values["cols"] == sum(held) - inner * window
+    sixes, rest = divmod(inner, 6)
+    threes, rest = divmod(rest, 3)
+    assert values["partial"] == size - inner + threes + (rest > 0)
+    assert values["last"] == (rest == 1)
+    assert inner == 6 * sixes + 3 * threes + rest
+    assert (values["blocks"], values["sets"], values["lone"]) == (5, 2, 1)
 
 
 def test_kernels_form_has_a_group_for_every_kernel_of_the_cpu_runtime() -> None:

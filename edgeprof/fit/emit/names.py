@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# What generated code calls, and words that one of the languages keeps for itself.
+# What generated code calls, words that one of the languages keeps for itself, and columns of a spreadsheet.
 _WORDS = """
 Math abs batch ceil checked floor fmax fmin fmod int log2 math max min modulo nan pow range sqrt sum and arguments
 as assert async auto await break case catch char class const continue debugger def default del delete do double elif
@@ -13,6 +13,7 @@ else enum eval except export extends extern finally float for from function glob
 inline instanceof interface is lambda let long new nonlocal not null or package pass private protected public raise
 register restrict return short signed sizeof static struct super switch this throw true false try typedef typeof
 union unsigned var void volatile while with yield False None True
+after before bytes columns impossible kernel kernels layer ms operator pads pixels runs
 """
 KEPT = frozenset(_WORDS.split())
 

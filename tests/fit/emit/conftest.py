@@ -95,6 +95,7 @@ def awkward() -> Law:
 MAKERS = {
     "net": lambda: read_law("gtx960-theano"),
     "kernel": lambda: read_law(str(DATA / "cpu-kernels.json")),
+    "shipped": lambda: read_law("amd-epyc-avx512"),  # the terms of the present form
     "awkward": awkward,
 }
 

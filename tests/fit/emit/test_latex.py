@@ -45,7 +45,10 @@ def test_it_is_balanced(named: str) -> None:
     assert text.count(r"\begin{align*}") == text.count(r"\end{align*}") >= 1
     for block in re.findall(r"\\begin{align\*}\n(.*?)\n\\end{align\*}", text, re.DOTALL):
         assert not block.endswith("\\\\")
-        for row in re.sub(r"\\begin{cases}.*?\\end{cases}", "", block).splitlines():
+        found = 1
+        while found:  # the innermost first
+            block, found = re.subn(r"\\begin{cases}((?!\\begin{cases}).)*?\\end{cases}", "", block)
+        for row in block.splitlines():
             assert row.count("&") == 1
 
 

@@ -30,6 +30,7 @@ excelutil = pytest.importorskip("pycel.excelutil", reason="there is no pycel")
 COUNTS = {
     "net": 1000,
     "kernel": 100,
+    "shipped": 30,
     "awkward": 100,
 }  # pycel takes 20 ms for a sheet of kernels: 1,000 on demand
 COUNT = os.environ.get("EDGEPROF_NETWORKS")
