@@ -10,7 +10,18 @@ from edgeprof.fit.forms import read_form
 from edgeprof.fit.reach import beyond, fitted, reach_of, strangest, widening
 from edgeprof.fit.rules import KernelRules, Planned, Rule
 
-CONV: dict[str, float] = {"B": 1, "C": 16, "M": 32, "H": 8, "W": 8, "Hi": 8, "Wi": 8, "Kh": 3, "Kw": 3, "S": 1}
+CONV: dict[str, float] = {
+    "B": 1,
+    "C": 16,
+    "M": 32,
+    "H": 8,
+    "W": 8,
+    "Hi": 8,
+    "Wi": 8,
+    "Kh": 3,
+    "Kw": 3,
+    "S": 1,
+}
 CONV |= {"P": 2, "G": 1, "X": 1024, "Y": 2048}
 RULES = KernelRules({"Conv": Rule("Conv.nchwc")}, {})
 
