@@ -43,6 +43,7 @@ parts[-1].main(*parts[:-1])
 
 
 SEEN = b'{"seen":'  # how a line begins that is no answer yet
+LONGEST_WAIT_S = 3600.0  # at once: poll(2) counts milliseconds in 31 bits, 24 days; then it is waited again
 
 
 class Peer:
@@ -157,7 +158,8 @@ class Peer:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while True:
-                if not selector.select(max(min(deadline, due) - time.monotonic(), 0)):
+                wait_s = min(deadline, due) - time.monotonic()
+                if not selector.select(min(max(wait_s, 0), LONGEST_WAIT_S)):
                     if time.monotonic() >= deadline:
                         self.kill()
                         raise WorkerError(

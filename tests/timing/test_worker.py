@@ -448,6 +448,11 @@ def test_memory_of_a_gpu_that_is_short_is_told_from_other_trouble(said, size):
     assert (answer["kind"], answer["bytes"]) == ("memory", size)
 
 
+def test_a_network_may_be_waited_for_longer_than_a_month(worker):
+    """Patience grows with the multiply-accumulates, and a batch of 2²⁰ has many."""
+    assert worker.ask({"do": "describe"}, 1e9)["runtime"] == "onnxruntime"
+
+
 def test_out_of_memory_is_an_error_with_a_reason_and_others_go_on(worker, model, tmp_path):
     worker.ask(request(model), 60)
     limit = psutil.Process(worker.pid).memory_info().vms + 200 * 2**20
