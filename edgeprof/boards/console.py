@@ -61,7 +61,7 @@ def remove(root, path):
 
 def run(root, name, arguments, answer, patience_s, as_root=True):
     """A program's status and what it prints, or why it did not run. It is alone in its session: Ctrl-C in a terminal
-    passes it by. ``answer`` is given to whatever it asks."""
+    passes it by. ``answer`` is given to whatever it asks. ``as_root``: through sudo, unless this user is."""
     program = find(name, root)
     if program is None:
         return {"found": False, "status": None, "said": ""}

@@ -25,7 +25,7 @@ JOURNAL = f"{console.SYSTEM}/{FILE}"
 # documentation, "Multi-Instance GPU"; nvml.h, NVML_CLOCK_LIMIT_ID_TDP).
 BASE = "tdp"
 QUERY = ("--query-gpu=name,uuid,clocks.max.sm,clocks.max.memory", "--format=csv,noheader,nounits")
-DENIED, NO_GPU = 4, 6  # nvidia-smi(1), "Return value"
+BY_SUDO, DENIED, NO_GPU = 1, 4, 6  # sudo(8), "Exit value"; nvidia-smi(1), "Return value"
 UNSUPPORTED = "not supported"  # it says so with status 0, and goes on
 FREE = "leave out --clocks: every round keeps the clocks that it ran at"
 
@@ -220,7 +220,7 @@ class Locks:
     def _refused(self, status: int, said: str, name: str, limit: str) -> BoardError:
         if UNSUPPORTED in said:
             return BoardError(f"{name}{self._on()} cannot lock its clocks: GPUs can from Volta on", FREE)
-        if status != DENIED and not last(said).startswith("sudo:"):
+        if status not in (BY_SUDO, DENIED):
             return BoardError(f"the clocks of {name}{self._on()} were not locked: {last(said)}", FREE)
         command = f"{self._at.by_hand}sudo nvidia-smi -i {self._address}"
         why = f" ({last(said)})" if status != DENIED else ""
