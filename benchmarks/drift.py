@@ -37,7 +37,8 @@ from edgeprof.sweeps.case import Case
 from edgeprof.sweeps.spec import read_sweep
 from edgeprof.target import open_target
 from edgeprof.timing.measurement import Round
-from edgeprof.timing.session import Progress, run_session
+from edgeprof.timing.result import Progress
+from edgeprof.timing.session import run_session
 
 BOARD = "gtx960-theano"
 FAULTS = (

@@ -13,7 +13,7 @@ from edgeprof.fit.forms import Form, read_form
 from edgeprof.store import Store
 from edgeprof.sweeps.adaptive import choose_next
 from edgeprof.sweeps.case import Case, Setting
-from edgeprof.timing.session import SweepResult
+from edgeprof.timing.result import SweepResult
 
 STEP = 6  # networks between two looks at what to measure next
 

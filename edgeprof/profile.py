@@ -29,7 +29,7 @@ from edgeprof.sweeps.case import Case, Clocks, Launch, Precision, Workload
 from edgeprof.target import Target, alone, gauges_of, noticed, switched, total_of
 from edgeprof.timing.longrun import LongRun, run_long
 from edgeprof.timing.measurement import KernelMeasurement, Measurement, Round
-from edgeprof.timing.session import Progress
+from edgeprof.timing.result import Progress
 from edgeprof.timing.stats import quantile_interval, runs_to_bound
 from edgeprof.work import Work, work_of
 

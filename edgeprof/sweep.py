@@ -25,7 +25,8 @@ from edgeprof.target import Target, alone, card_of, discrete, gauges_of, noticed
 from edgeprof.tiles import read_tiles
 from edgeprof.timing.load import telemetry
 from edgeprof.timing.longrun import LongRun, run_long
-from edgeprof.timing.session import Images, Progress, SweepResult, run_session, together
+from edgeprof.timing.result import Progress, SweepResult, together
+from edgeprof.timing.session import Images, run_session
 from edgeprof.timing.soak import soak
 from edgeprof.tradeoff import ModeSummary, summaries
 

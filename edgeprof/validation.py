@@ -18,7 +18,7 @@ from edgeprof.sweeps.case import Workload
 from edgeprof.sweeps.expand import expand, sweep_of
 from edgeprof.sweeps.spec import SweepSpec, parse_sweep
 from edgeprof.target import Target
-from edgeprof.timing.session import Progress, SweepResult
+from edgeprof.timing.result import Progress, SweepResult
 
 SPARE = 4  # networks drawn for each one wanted, so that those which the law saw can be left out
 

@@ -19,8 +19,8 @@ from edgeprof import advice
 
 if TYPE_CHECKING:
     from edgeprof.requirements import Verdict
-    from edgeprof.timing.session import Progress as SweepProgress
-    from edgeprof.timing.session import SweepResult
+    from edgeprof.timing.result import Progress as SweepProgress
+    from edgeprof.timing.result import SweepResult
     from edgeprof.tradeoff import ModeSummary
 
 WIDTH = 80

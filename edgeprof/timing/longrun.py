@@ -23,7 +23,7 @@ from edgeprof.timing import energy as steady
 from edgeprof.timing import inflight
 from edgeprof.timing.load import Total, described, known
 from edgeprof.timing.measurement import Round
-from edgeprof.timing.session import Progress
+from edgeprof.timing.result import Progress
 
 NUMBER = 0  # of the round that keeps it: rounds that are timed begin at 1
 RESPONSES = 1000  # at a rate: the 99th percentile has ten above it

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +26,7 @@ from edgeprof.tiles import batch_of
 from edgeprof.timing.drift import READING, Sentinels, reading_ms
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.noise import of_machine
+from edgeprof.timing.result import Progress, SweepResult
 
 Images = NDArray[np.float32]  # [n, channels, tile, tile]
 
@@ -43,60 +44,6 @@ COOLING_S = 300.0  # of a session, all waits together
 MENDED = 2  # drifts that a restart mended, after which the worker is restarted again and again
 FRESH = 0.1  # of a drift: what may come between two such restarts
 OF_ONE_CASE = (WorkerError, BackendError, SpecError)  # others, such as a board that is gone, end the session
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a sweep is: for those who watch."""
-
-    done: int
-    total: int
-    number: int
-    rounds: int
-    label: str
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What a sweep did. ``failed`` has (case, reason), ``warned`` (case, code of the advice), without a case where
-    it is of the machine; times in seconds, ``measuring_s`` with a network running."""
-
-    cases: int
-    measured: int
-    reused: int
-    failed: tuple[tuple[Case, str], ...]
-    wall_s: float
-    measuring_s: float
-    stopped: str
-    warned: tuple[tuple[Case | None, str], ...]
-
-    def longer(self, spent_s: float, failed: Sequence[tuple[Case, str]]) -> SweepResult:
-        """The same with so many seconds more of running networks, and what failed of that."""
-        return replace(
-            self,
-            failed=(*self.failed, *failed),
-            wall_s=self.wall_s + spent_s,
-            measuring_s=self.measuring_s + spent_s,
-        )
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Codes of the advice, one for each case that it touches."""
-        return tuple(code for _, code in self.warned)
-
-
-def together(results: Sequence[SweepResult]) -> SweepResult:
-    """What several sweeps of cases that differ did, one after another."""
-    return SweepResult(
-        cases=sum(r.cases for r in results),
-        measured=sum(r.measured for r in results),
-        reused=sum(r.reused for r in results),
-        failed=tuple(pair for r in results for pair in r.failed),
-        wall_s=sum(r.wall_s for r in results),
-        measuring_s=sum(r.measuring_s for r in results),
-        stopped=next((r.stopped for r in results if r.stopped), ""),
-        warned=tuple(dict.fromkeys(pair for r in results for pair in r.warned)),
-    )
 
 
 def run_session(
