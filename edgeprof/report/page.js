@@ -62,7 +62,7 @@
             xaxis: axis(thinned(layout.xaxis, narrow), theme),
             yaxis: axis(layout.yaxis, theme),
             legend: {
-                ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container",
+                ...layout.legend, title: {...layout.legend.title, side: narrow ? "top" : "left"}, orientation: "h", x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container",
             },
             paper_bgcolor: theme.paper, plot_bgcolor: theme.paper,
             hoverlabel: {align: "left"},

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 SIZE_IN = (6.4, 4.0)
+BAR_IN, LINE_IN = 0.19, 0.17  # height of a bar with its label, and of a name in a legend
+BESIDE = 16  # letters of a name in a legend that stands beside the plot
 DPI = 200  # of a PNG
 COLOURS = ("#1668b8", "#b04a10", "#1f7a3a", "#9c2f7d", "#6b4fc0", "#7a6200", "#0b7285", "#8a3b3b", "#5a5f66")
 SYMBOLS = ("o", "s", "D", "^", "X", "*", "v", "P", "h")
@@ -33,6 +35,8 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "legend.columnspacing": 1.0,
+    "legend.handlelength": 1.6,
     "text.parse_math": False,
     "pdf.fonttype": 42,  # letters stay letters
     "svg.hashsalt": "edgeprof",  # the same data give the same file
@@ -65,7 +69,7 @@ def draw(figure: Figure) -> Any:
     from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=SIZE_IN, layout="constrained")
+        canvas = Canvas(figsize=_size_in(figure), layout="constrained")
         axes = canvas.add_subplot()
         for number, series in enumerate(figure.series):
             _draw(axes, series, figure, number)
@@ -76,14 +80,29 @@ def draw(figure: Figure) -> Any:
         _axis(axes.yaxis, figure.y, axes.set_yscale, axes.set_ylim)
         axes.set_title("\n".join(textwrap.wrap(figure.title, 80)))
         if len(figure.series) > 1:
-            columns = 1 if len(figure.series) > 4 else len(figure.series)
+            columns = _columns(figure)
             where = (
-                {"loc": "outside right upper"}
-                if columns == 1
-                else {"loc": "outside lower center", "ncols": columns}
+                {"loc": "outside lower center", "ncols": columns}
+                if columns
+                else {"loc": "outside right upper"}
             )
             canvas.legend(title=figure.legend or None, **where)
         return canvas
+
+
+def _columns(figure: Figure) -> int:
+    """Of the legend below the plot; 0 where it stands beside it."""
+    if len(figure.series) <= 4:
+        return len(figure.series)
+    return 2 if max(len(short(series.name)) for series in figure.series) > BESIDE else 0
+
+
+def _size_in(figure: Figure) -> tuple[float, float]:
+    """Width and height of a picture, higher for many bars and for a long legend below."""
+    width, height = SIZE_IN
+    bars = len(figure.y.categories) * max(len(figure.series), 1)
+    names = -(-len(figure.series) // 2) if len(figure.series) > 4 and _columns(figure) else 0
+    return width, max(height, 1.0 + BAR_IN * bars) + LINE_IN * names
 
 
 def _matplotlib() -> Any:

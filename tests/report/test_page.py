@@ -248,6 +248,12 @@ def test_a_phone_scrolls_down_and_never_sideways(opened: Opened) -> None:
         "return [...document.querySelectorAll('.plot .main-svg')].map((s) => s.getBoundingClientRect().right)"
     )
     assert max(wide) <= PHONE[0]
+    names = browser.execute_script(
+        "return [...document.querySelectorAll('.plot')].flatMap((plot) => {"
+        "const end = plot.getBoundingClientRect().right;"
+        "return [...plot.querySelectorAll('.legendtext')].map((t) => t.getBoundingClientRect().right - end)})"
+    )
+    assert max(names) <= 0
     assert (
         browser.execute_script("return document.querySelector('#theme').getBoundingClientRect().height") >= 44
     )

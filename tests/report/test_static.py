@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import pytest
 
 from edgeprof.errors import SpecError
 from edgeprof.report.contents import build_report
+from edgeprof.report.figure import Axis, Figure, Series
 from edgeprof.report.static import COLOURS, draw, write_figures
 
 from .samples import gridded_twice, hostile, kernel_law, sentinels
@@ -76,3 +78,36 @@ def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_many_bars_and_long_names_have_room() -> None:
+    bars = Figure(
+        key="bars",
+        title="Bars",
+        caption="",
+        x=Axis("%"),
+        y=Axis("kind", categories=tuple(f"kind {i}" for i in range(30))),
+        series=(Series("all", (1.0,) * 30, tuple(map(float, range(30))), mark="bars"),),
+    )
+    names = [f"a network of a very long name, number {i}" for i in range(8)]
+    lines = Figure(
+        key="lines",
+        title="Lines",
+        caption="",
+        x=Axis("x"),
+        y=Axis("y"),
+        series=tuple(Series(name, (1.0, 2.0), (1.0, 2.0), mark="line") for name in names),
+    )
+    for figure in (bars, lines):
+        canvas = draw(figure)
+        canvas.draw_without_rendering()
+        width, height = canvas.get_size_inches() * canvas.dpi
+        (axes,) = canvas.axes
+        inside = axes.get_window_extent()
+        assert inside.width > 0.6 * width
+        labels = [label.get_window_extent() for label in axes.get_yticklabels()]
+        assert all(a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in pairwise(labels))
+        for legend in canvas.legends:
+            box = legend.get_window_extent()
+            assert 0 <= box.x0 < box.x1 <= width
+            assert box.y1 <= inside.y0 < height
