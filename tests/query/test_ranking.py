@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeprof.query.ranking import Best, Front
@@ -19,6 +19,7 @@ def _offered(kept: Best | Front, pairs: list[tuple[int, int]], step: int) -> lis
     return [pairs[place] for place in kept.places]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PAIRS, st.integers(1, 20), st.integers(0, 9))
 def test_the_best_come_first_of_equals_the_one_that_came_first(
     pairs: list[tuple[int, int]], step: int, count: int
@@ -28,6 +29,7 @@ def test_the_best_come_first_of_equals_the_one_that_came_first(
     assert best.places.tolist() == sorted(range(len(pairs)), key=lambda i: [-v for v in pairs[i]])[:count]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PAIRS, st.integers(1, 20))
 def test_the_front_is_what_nothing_is_at_least_as_good_as(pairs: list[tuple[int, int]], step: int) -> None:
     wanted = {p for p in pairs if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs)}
