@@ -127,7 +127,9 @@ def test_a_round_on_a_gpu(backend, launch):
     found = backend.measure(one, 1, QUICK, None)
     assert found.latency_ms > 0
     assert found.host_ms > 0
-    assert 0 < found.telemetry["device_ms"] < 1.2 * max(found.runs_ns) / 1e6
+    assert (
+        0 < found.telemetry["device_ms"] < 10 * max(found.runs_ns) / 1e6
+    )  # with the host, where the GPU waits for it
     assert found.telemetry["gpu_memory_mib"] > 0
     assert bool(found.kernels) == (launch == "blocking" or not backend.advice)
     covered = {name for kernel in found.kernels if not kernel.glue for name in kernel.operators}
