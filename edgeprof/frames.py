@@ -87,6 +87,7 @@ def _predicted(p: Prediction) -> dict[str, Any]:
         "latency_ms": p.latency_ms,
         "low_ms": low,
         "high_ms": high,
+        "interval_unknown": p.interval_unknown,
         "ms_per_tile": p.ms_per_tile,
         "tiles_per_ms": p.tiles_per_ms,
         "overhead_ms": p.overhead_ms,

@@ -298,7 +298,7 @@ def _show(found: Prediction, law: str, clocks: str, memory: Memory) -> None:
 
 
 def _interval(ends: tuple[float, float] | None, level: float) -> str:
-    return f"  [{ends[0]:.4g}, {ends[1]:.4g}] at {100 * level:.0f} %" if ends else ""
+    return f"  [{ends[0]:.4g}, {ends[1]:.4g}] at {100 * level:.5g} %" if ends else ""
 
 
 def _show_unknown(why: str) -> None:

@@ -176,8 +176,9 @@ def test_far_outside_the_interval_is_not_known(
     if known:
         low, high = found["interval_ms"]
         assert high / low < 100
-    _, out, _ = edgeprof(*asked)
+    _, out, _ = edgeprof(*asked, "--level", "99.5%")
     assert ("interval not known: far outside what the law has seen" in out) is not known
+    assert ("] at 99.5 %" in out) is known
     assert max(map(len, out.splitlines())) <= 80
 
 
