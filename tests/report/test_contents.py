@@ -123,12 +123,16 @@ def test_networks_that_are_not_of_the_family_have_inputs_and_no_tiles() -> None:
         replace(m, case=m.case.model_copy(update={"net": Block(of="conv", size=8 + i, channels=8)}))
         for i, m in enumerate(with_telemetry(gridded(), energy_mj_per_tile=0.5, power_mw=4000.0))
     ]
-    report = build_report(blocks)
+    alone = {"depth": 1, "tiles_per_ms": 8.0, "speedup": 1.0, "speedup_interval": [1.0, 1.0], "p99_ms": 2.0}
+    flown = {"enough": 1, "python_lock": False, "at_depth": [alone, {**alone, "depth": 2}]}
+    report = build_report([replace(m, telemetry={**m.telemetry, "in_flight": flown}) for m in blocks])
     assert "inputs/ms, slowest to fastest" in dict(report.facts)
     figures = {f.key: f for f in report.figures}
     assert figures["speed-of-every-network"].y.title == "inputs/ms"
     assert figures["energy-per-tile"].y.title == "energy (mJ/input)"
     words = [text for f in report.figures for text in (f.title, f.caption, f.x.title, f.y.title)]
+    words += [text for s in report.sections for table in s.tables for row in table.rows for text in row]
+    words += [text for s in report.sections for table in s.tables for text in table.columns]
     assert not [text for text in words if "tile" in text.replace("percentile", "").lower()]
     assert "tiles/ms, slowest to fastest" in dict(build_report(gridded()).facts)
 

@@ -39,9 +39,10 @@ def in_flight_gain(measurements: Sequence[Measurement]) -> Figure | None:
 def in_flight_table(measurements: Sequence[Measurement]) -> Table | None:
     """By case: the throughput one at a time, how many are enough, what they gain, and what a run then takes."""
     cases = [(m, run) for m in measurements if (run := _run(m)) is not None]
+    unit = f"{item_of(measurements)}s/ms"
     columns = (
         "network",
-        f"{item_of(measurements)}s/ms, one at a time",
+        f"{unit}, one at a time",
         "p99, one at a time (ms)",
         "p99, most at once (ms)",
         "what several gain",
@@ -52,7 +53,7 @@ def in_flight_table(measurements: Sequence[Measurement]) -> Table | None:
             shown(run["at_depth"][0]["tiles_per_ms"]),
             shown(run["at_depth"][0]["p99_ms"]),
             shown(run["at_depth"][-1]["p99_ms"]),
-            told(run),
+            told(run, lambda tiles_per_ms: f"{tiles_per_ms:.4g} {unit}"),
         )
         for m, run in cases
     )
