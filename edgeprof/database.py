@@ -32,6 +32,9 @@ class Database:
         """
         self.path = path
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        if not create and path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "no regular file"
+            raise StoreError(f"{path} is {what}, and no database", "give another file")
         if not create and not path.is_file():
             raise StoreError(
                 f"no database {path}", f"measure one first: edgeprof sweep --db {shlex.quote(str(path))}"
@@ -100,7 +103,7 @@ class Database:
     def _check(self) -> None:
         self._db.execute("PRAGMA synchronous = FULL")
         if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreError(f"{self.path} is not an edgeprof database", "give another file with --db")
+            raise StoreError(f"{self.path} is not an edgeprof database", "give another file")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StoreError(
@@ -148,11 +151,11 @@ def clear_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError, zlib.error, ValueError, KeyError) as error:
         text = str(error)
-        hint = "give another file with --db, or restore a copy"
+        hint = "give another file, or restore a copy"
         if "locked" in text or "busy" in text:
-            hint = "another process is writing to it: wait for it, or give another file with --db"
+            hint = "another process is writing to it: wait for it, or give another file"
         elif "full" in text or "No space" in text or "disk I/O" in text:
             hint = "free some space and run the same command again: what was measured is kept"
         elif "readonly" in text or "read-only" in text or "unable to open" in text or "Permission" in text:
-            hint = "its folder must exist and be writable: give another file with --db"
+            hint = "its folder must exist and be writable: give another file"
         raise StoreError(f"database {path}: {text}", hint) from None

@@ -51,12 +51,15 @@ class Target:
         """``work`` on this target.
 
         :raises BackendError: a launch mode or a precision that the backend does not have. :raises BoardError: the
-            target has no power modes. :raises SpecError: it has not that mode.
+            target has no power modes. :raises SpecError: it has not that mode. :raises DomainError: it plays a law
+            back that has no price for such a network.
         """
-        if self.backend.simulated and (work.power_mode or work.clocks):
-            raise SpecError(
-                "a simulated board has no power modes to set", "leave out --power-mode and --clocks"
-            )
+        if self.backend.simulated:
+            cast("SimulatedBackend", self.backend).check(work.net)
+            if work.power_mode or work.clocks:
+                raise SpecError(
+                    "a simulated board has no power modes to set", "leave out --power-mode and --clocks"
+                )
         for what, asked, known in (
             ("launch mode", work.launch, self.backend.launches),
             ("precision", work.precision, self.backend.precisions),

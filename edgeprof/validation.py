@@ -28,6 +28,11 @@ def family_sweep(law: Law, nets: int, seed: int) -> SweepSpec:
 
     :raises SpecError: the law does not say what its family is.
     """
+    if law.table:
+        raise SpecError(
+            f"law '{law.name}' is of a table of {law.table.get('signature')}, not of networks of the family",
+            "its own error was found on rows held out: edgeprof show NAME --emit text",
+        )
     if not law.family.get("knobs") or not isinstance(law.family.get("net", {}), dict):
         raise SpecError(
             f"law '{law.name}' does not say which networks it is of", "fit it again with edgeprof fit"

@@ -29,8 +29,8 @@ from edgeprof.fit.clocks import names_in
 from edgeprof.fit.forms import CLOCKS
 from edgeprof.fit.law import Law
 from edgeprof.fit.law_clocks import at_clocks
-from edgeprof.fit.prediction import predict
-from edgeprof.nets.network import net_operators
+from edgeprof.fit.prediction import check_priced, predict
+from edgeprof.nets.network import Network, net_operators
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.measurement import KernelTimes, Round
 
@@ -161,6 +161,10 @@ class SimulatedBackend:
 
     def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
         return ()
+
+    def check(self, net: Network) -> None:
+        """See that the law can price ``net``. Raises DomainError where it is not of such networks."""
+        check_priced(self.law, net)
 
     def measure(self, case: Case, number: int, stop: Stop, tiles: Path | None) -> Round:
         predicted = predict(self.law, case.net, case.batch)

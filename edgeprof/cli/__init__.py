@@ -27,6 +27,7 @@ from edgeprof.cli import (
     sweep,
     validate,
 )
+from edgeprof.cli.output import say
 from edgeprof.errors import EdgeprofError
 from edgeprof.interrupt import INTERRUPTED, met
 
@@ -115,7 +116,8 @@ def run(arguments: list[str]) -> int:
         return complain(error.message, error.hint)
     except TyperException as error:
         context = getattr(error, "ctx", None)
-        path = getattr(context, "command_path", "edgeprof")
+        verb = [word for word in arguments[:1] if not word.startswith("-")]
+        path = getattr(context, "command_path", " ".join(["edgeprof", *verb]))
         return complain(
             error.format_message().replace("Value error, ", ""), f"{path} --help tells what it takes"
         )
@@ -139,5 +141,5 @@ def run(arguments: list[str]) -> int:
 
 def complain(message: str, hint: str) -> int:
     """The two lines of an error; the status that goes with them."""
-    print(f"error: {' '.join(message.split())}\nhint: {hint}", file=sys.stderr)
+    say(f"error: {' '.join(message.split())}\nhint: {hint}")
     return 2

@@ -133,7 +133,7 @@ def _unknown(name: str, known: list[str]) -> CatalogueError:
         if near
         else "edgeprof list sweeps|boards|forms|laws|zoo tells names"
     )
-    if name.endswith(".json"):
+    if name.endswith(".json") and Path(name).is_file():
         hint = f"a law's file is shown in a form: edgeprof show {name} --emit text"
     return CatalogueError(f"nothing in the catalogue is called '{name}'", hint)
 

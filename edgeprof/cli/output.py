@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 QUIET_S = 2.0
+LEADS = (
+    "warning: ",
+    "error: ",
+    "hint: ",
+    "failed: ",
+)  # of lines; what is broken off stands below what follows
 
 
 def json_text(value: Any) -> str:
@@ -56,7 +62,8 @@ def say(text: str) -> None:
 def _fitting(line: str, width: int) -> str:
     if len(line) <= width:
         return line
-    indent = " " * (9 if line.startswith("warning: ") else 2)
+    lead = next((word for word in LEADS if line.startswith(word)), "  ")
+    indent = " " * len(lead)
     return fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 

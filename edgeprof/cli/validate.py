@@ -50,6 +50,8 @@ def validate(
     with open_target(board, backend, place=o.place(host, host_python)) as target:
 
         def begins() -> None:
+            what = f"{counted(nets, 'network')} × {counted(rounds, 'round')}"
+            say(f"{target.machine_title} · {target.runtime} · {what}")
             for difference in _differences(found_law, target):
                 say(f"warning: the law is of {difference}: the scores tell how far it carries")
 

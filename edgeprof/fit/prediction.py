@@ -179,17 +179,25 @@ def group_prices(
     return _by_net(law, nets, clocks)
 
 
+def check_priced(law: Law, net: Network) -> None:
+    """See that ``law`` is of such networks.
+
+    :raises DomainError: it is in the family's variables, and ``net`` has none.
+    """
+    if law.scope == "net" and not isinstance(net, NetSpec):
+        raise DomainError(
+            f"law '{law.name}' is in the family's variables, and {net.label()} is not of the family",
+            "a law of kernels can price it: edgeprof fit --form kernels",
+        )
+
+
 def _by_net(
     law: Law, nets: Sequence[tuple[Network, int]], clocks: Sequence[Mapping[str, float]]
 ) -> list[list[KernelPrice]]:
     """One kernel per group, for a law in the network's own variables."""
     form = law.as_form
-    other = next((net for net, _ in nets if not isinstance(net, NetSpec)), None)
-    if other is not None:
-        raise DomainError(
-            f"law '{law.name}' is in the family's variables, and {other.label()} is not of the family",
-            "a law of kernels can price it: edgeprof fit --form kernels",
-        )
+    for net, _ in nets:
+        check_priced(law, net)
     rows = [{**net_values(net, batch), **mhz} for (net, batch), mhz in zip(nets, clocks, strict=True)]
     values = columns(rows, law.constants)
     found: list[list[KernelPrice]] = [[] for _ in nets]

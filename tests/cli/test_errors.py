@@ -130,6 +130,10 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         ("query --law jetson-nano-cells --batch 1", "is of a table of cell"),
         ("predict --law jetson-nano-cells --batch 1", "is of networks told by cell alone"),
         ("show nowhere:jetson-nano", "there is no law called 'nowhere'"),
+        ("sweep kernels --backend simulated:gtx960-theano", "is not of the family"),
+        ("profile lenet5 --backend simulated:gtx960-theano", "is not of the family"),
+        ("validate --law jetson-nano-cells", "is of a table of cell"),
+        ("fit --db .", ". is a folder, and no database"),
         ("validate", "Missing option '--law'"),
         ("validate --law gtx960-theano --nets 0", "Invalid value for '--nets'"),
         ("export --format xml", "there is no format 'xml'"),
@@ -145,7 +149,11 @@ def test_requests_that_are_wrong(line: str, says: str, refused: Refused) -> None
     for more in ([], ["--json"]):
         message, _ = refused(*shlex.split(line), *database, *([] if line == "frobnicate" else more))
         assert says.lower() in message.lower()
-    assert refused("sweep", "--rounds")[0] == "Option '--rounds' requires an argument."
+    what, hint = refused("sweep", "--rounds")
+    assert (what, hint) == (
+        "Option '--rounds' requires an argument.",
+        "edgeprof sweep --help tells what it takes",
+    )
     assert not Path("x.db").exists()
 
 

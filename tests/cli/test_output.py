@@ -9,7 +9,10 @@ import sys
 from edgeprof.cli.output import mode_lines
 from edgeprof.tradeoff import ModeSummary
 
-WARN = "from edgeprof.cli.output import say, warn; warn(['few-rounds', 'few-rounds', 'drift']); say('a line ' * 20)"
+WARN = (
+    "from edgeprof.cli import complain; from edgeprof.cli.output import say, warn; "
+    "warn(['few-rounds', 'few-rounds', 'drift']); say('a line ' * 20); complain('a word ' * 20, 'a hint ' * 20)"
+)
 
 
 def printed(columns: int, descriptor: int) -> None:
@@ -34,7 +37,7 @@ def test_warnings_fit_a_terminal_and_are_a_line_each_in_a_pipe() -> None:
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:
         in_pipe = pipe.read()
-    assert len(in_pipe.splitlines()) == 3
+    assert len(in_pipe.splitlines()) == 5
     assert max(len(line) for line in on_terminal.splitlines()) <= 60
     assert on_terminal.split() == in_pipe.split()
 
