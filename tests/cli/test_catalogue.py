@@ -155,9 +155,11 @@ def test_a_law_in_another_form(
     assert refused("show", "gtx960-theano", "--emit", "rust")[0] == "a law cannot be written as 'rust'"
 
 
-def test_names_that_are_near(refused: Callable[..., tuple[str, str]]) -> None:
+def test_names_that_are_near(refused: Callable[..., tuple[str, str]], here: Path) -> None:
     assert "did you mean resnet18" in refused("show", "resnet19")[1]
     assert "group4" in refused("show", "grup4")[1]
+    assert "edgeprof list" in refused("show", "law.json")[1]
+    (here / "law.json").write_text("{}")
     assert (
         refused("show", "law.json")[1]
         == "a law's file is shown in a form: edgeprof show law.json --emit text"
