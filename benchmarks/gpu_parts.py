@@ -180,15 +180,8 @@ def law(out: Path, backend: str, nets: int | None) -> int:
 def plans(out: Path, seconds: float) -> None:
     """cuDNN's first plans on this GPU for the convolutions that were measured, beside the kernels that ran."""
     export(out)
-    command = [
-        "--capability",
-        "--plain",
-        "--export",
-        str(out / "export.json.gz"),
-        "--out",
-        str(out / "plans.json"),
-    ]
-    _run([sys.executable, "-m", "benchmarks.cudnn_plans", *command], seconds)
+    files = ("--export", str(out / "export.json.gz"), "--out", str(out / "plans.json"))
+    _run([sys.executable, "-m", "benchmarks.cudnn_plans", "--capability", *files], seconds)
 
 
 def export(out: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, gpu_parts
+from benchmarks import cudnn_plans, gpu, gpu_parts
 from benchmarks.gpu import Part
 
 
@@ -35,6 +35,19 @@ def test_what_fails_or_hangs_is_told_and_the_others_run(
 def test_a_law_waits_for_its_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_parts.law(tmp_path, "ort-cpu", None) == gpu.UNFINISHED
     assert "the calibration comes first" in capsys.readouterr().out
+
+
+def test_plans_are_asked_for_as_their_script_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(gpu_parts, "_run", lambda command, seconds: asked.extend(command))
+    monkeypatch.setattr(cudnn_plans, "missing", lambda precision: "no cuDNN in this test")
+    gpu_parts.plans(tmp_path, 60)
+    assert asked[1:3] == ["-m", "benchmarks.cudnn_plans"]
+    monkeypatch.setattr("sys.argv", asked[2:])
+    assert cudnn_plans.main() == 2
+    assert capsys.readouterr().err == "error: no cuDNN in this test\n"
 
 
 def test_what_is_done_is_not_done_again_and_what_does_not_fit_is_left(
