@@ -128,7 +128,7 @@ class TrtBackend(CudaBackend):
         if case.threads not in self._event_us:
             try:
                 self._event_us[case.threads] = self._priced(case)
-            except WorkerError:  # the chain does not run, or not captured; what is asked for may all the same
+            except (WorkerError, BackendError):  # it does not run, or not captured; the case may all the same
                 self._event_us[case.threads] = 0.0
         return self._event_us[case.threads]
 

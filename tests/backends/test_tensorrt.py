@@ -25,7 +25,7 @@ from edgeprof.backends import trt as trt_backend
 from edgeprof.backends.base import Stop
 from edgeprof.backends.cuda import CudaError
 from edgeprof.backends.trt import TrtBackend
-from edgeprof.errors import WorkerError
+from edgeprof.errors import BackendError, EdgeprofError, WorkerError
 from edgeprof.nets.network import net_operators, network_bytes
 from edgeprof.nets.spec import net_spec
 from edgeprof.sweeps.case import Case
@@ -599,7 +599,10 @@ class InProcess:
         pass
 
 
-def test_a_chain_that_does_not_run_prices_events_at_nothing(monkeypatch) -> None:
+@pytest.mark.parametrize("refusal", [WorkerError, BackendError])
+def test_a_chain_that_does_not_run_prices_events_at_nothing(
+    monkeypatch, refusal: type[EdgeprofError]
+) -> None:
     backend = TrtBackend()
     one = Case(
         net=NET,
@@ -617,7 +620,7 @@ def test_a_chain_that_does_not_run_prices_events_at_nothing(monkeypatch) -> None
 
     def refuse(chain: Case, *more: Any) -> dict[str, Any]:
         asked.append((chain.launch, dict(chain.provider_options)["capture"]))
-        raise WorkerError("cuStreamBeginCapture: not supported (801)", "")
+        raise refusal("cuStreamBeginCapture: not supported (801)", "")
 
     monkeypatch.setattr(backend, "_ask", refuse)
     try:
