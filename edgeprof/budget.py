@@ -47,7 +47,7 @@ def spend(
     own = [[c for c in cases if now is None or c.setting in now] for cases in kin]
     leads = {cases[0]: (cases, all_) for cases, all_ in zip(own, kin, strict=True)}
     taken = [lead for lead, (_, all_) in leads.items() if any(has(case, done, any) for case in all_)]
-    complete = bool(taken) and own != kin
+    complete = now is not None and any(has(case, done, any) for case in pool if case.setting not in now)
     first_s = budget_s / rounds / max(map(len, own), default=1)
     results: list[SweepResult] = []
     while not complete and len(taken) < len(leads) and clock() - begin < first_s:
