@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.emulation import write_board
@@ -27,7 +28,15 @@ from edgeprof.timing.process import QUIET
 
 def pytest_configure() -> None:
     """Ctrl-C is met as in the foreground: a shell's background job, and all that it starts, would ignore it. The
-    runtime reports to nobody."""
+    runtime reports to nobody. Drawn examples are the same each time, and take the time that a busy machine needs."""
+    settings.register_profile(
+        "steady",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("steady")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(QUIET)
 

@@ -66,7 +66,7 @@ def test_it_runs_on_and_on_at_a_rate_and_several_times_at_once_too(
     assert [line for line in out.splitlines() if len(line) > 80] == []
     events = json.loads((here / "t.json").read_text("utf-8"))["traceEvents"]
     found = edgeprof_json(*command)["telemetry"]  # what the database has is not run again
-    assert found["at_rate"]["runs"] == 1000
+    assert 0 < found["at_rate"]["runs"] <= 1000  # fewer where the machine is too busy for its rate
     assert [one["depth"] for one in found["in_flight"]["at_depth"]] == [1, 2]
     assert f"{1e3 * found['sustained']['start_tiles_per_ms']:.4g} images/s at first" in out
     counters = [event for event in events if event["ph"] == "C" and event["name"] == "tiles_per_ms"]
