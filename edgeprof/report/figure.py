@@ -14,6 +14,7 @@ from edgeprof.excerpt import excerpt
 Mark = Literal["line", "points", "curve", "dashed", "bars"]
 MOST_TICKS = 10
 FEWEST_TICKS = 3  # of a logarithmic axis; with fewer round numbers its labels are evenly apart
+AROUND = 1.5  # times to either side of a single point that a sloping guide goes
 LONGEST = 44  # letters of a name in a figure
 FEW = 20  # values of a variable that may be given by factors; more are given by steps
 WIDE = 200.0  # greatest over least value from which on an axis of values above zero is logarithmic

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from edgeprof.report.figure import Axis, Figure, Guide, Series, short, shown
+from edgeprof.report.figure import AROUND, Axis, Figure, Guide, Series, short, shown
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "triangle-down", "cross", "hexagon")
 MANY = 60  # points of a series from which on they are small, and lines have none
@@ -110,6 +110,9 @@ def guide_ends(guide: Guide, figure: Figure) -> tuple[tuple[float, float], tuple
     else:
         values = [x for series in figure.series for x in series.x]
         low, high = min(values), max(values)
+        if low == high:  # a line to either side of a single point
+            times = 10.0 if guide.slope is None else AROUND
+            low, high = (low / times, high * times) if figure.x.log else (low - 1, high + 1)
     if guide.slope is None:
         return (low, guide.level), (high, guide.level)
     return (low, guide.slope * low), (high, guide.slope * high)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import math
 
-from edgeprof.report.figure import Axis, Figure, Guide, Series
-from edgeprof.report.figures import every_network, kernel_shares, throughput
+from edgeprof.report.figure import AROUND, Axis, Figure, Guide, Series
+from edgeprof.report.figures import (
+    every_network,
+    kernel_shares,
+    measured_against_predicted,
+    residuals,
+    throughput,
+)
+from edgeprof.report.figures.accuracy import judged
 from edgeprof.report.grids import grids_of
 from edgeprof.report.interactive import as_json, plotly_figure, table_rows, tick_text
 from edgeprof.report.settings import settings_of
 
-from .samples import HOSTILE, gridded, gridded_twice, hostile
+from .samples import HOSTILE, gridded, gridded_twice, hostile, kernel_law
 
 
 def test_lines_with_intervals() -> None:
@@ -70,3 +77,15 @@ def test_the_table_has_every_point() -> None:
 def test_labels_of_axes_are_short() -> None:
     values = (0.001, 16, 4096, 10_000, 3e6, 2.5e9)
     assert [tick_text(v) for v in values] == ["0.001", "16", "4096", "10k", "3M", "2.5G"]
+
+
+def test_guides_of_a_single_point_have_a_length_and_labels() -> None:
+    one = judged(kernel_law(), gridded()[:1])
+    ms = one[0].row.measured_ms
+    sloping, level = measured_against_predicted(one), residuals(one)
+    assert sloping is not None
+    assert level is not None
+    for figure, times in ((sloping, AROUND), (level, 10.0)):
+        guide = plotly_figure(figure)["data"][0]
+        assert guide["x"] == [ms / times, ms * times]
+        assert sum(ms / times <= tick <= ms * times for tick in figure.x.ticks) >= 3

@@ -10,7 +10,7 @@ from edgeprof.fit.examples import usable
 from edgeprof.fit.law import LEVEL, Law
 from edgeprof.fit.validate import Row, Scores, judge, score
 from edgeprof.nets.network import net_key
-from edgeprof.report.figure import Axis, Figure, Guide, Series, Table, log_axis, shown
+from edgeprof.report.figure import AROUND, Axis, Figure, Guide, Series, Table, log_axis, shown
 from edgeprof.timing.measurement import Measurement
 
 SEEN, UNSEEN, UNKNOWN = "fitted on", "not fitted on", "perhaps fitted on"
@@ -71,7 +71,9 @@ def measured_against_predicted(found: Sequence[Judged]) -> Figure | None:
     if not series:
         return None
     values = [v for s in series for v in (*s.x, *s.y)]
-    reached = [v for s in series for v in (*s.y, *s.low, *s.high)]
+    if len(measured := {v for s in series for v in s.x}) == 1:
+        values += [v * times for v in measured for times in (1 / AROUND, AROUND)]
+    reached = [*values, *(v for s in series for v in (*s.low, *s.high))]
     bars = " Bars are the law's 90 % interval." if any(s.low for s in series) else ""
     if bars and (none := sum(j.row.low_ms is None for j in found)):
         bars += f" {none} of {len(found)} have none: it is not known there."
