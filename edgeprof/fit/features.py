@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeprof.errors import DomainError
 from edgeprof.fit.expressions import Expression
-from edgeprof.fit.forms import KERNEL_VARIABLES
+from edgeprof.fit.forms import ACTIVATED, KERNEL_VARIABLES
 from edgeprof.nets.network import Network
 from edgeprof.nets.spec import NetSpec
 
@@ -61,6 +61,8 @@ def columns(rows: Sequence[Mapping[str, float]], constants: Mapping[str, float])
         n for n in (*KERNEL_VARIABLES, "t", "D", "F", "K", "k") if rows and all(n in row for row in rows)
     ]
     found = {n: np.array([row[n] for row in rows], np.float64) for n in names}
+    if "Kh" in found:  # others' tables do not tell of activations
+        found |= {n: np.array([row.get(n, 0.0) for row in rows], np.float64) for n in ACTIVATED}
     if "Z" in found and "L3" in constants:
         found["cold"] = cold_part(found["Z"], constants["L3"])
     return {**found, **{n: np.full(len(rows), value) for n, value in constants.items() if n not in found}}

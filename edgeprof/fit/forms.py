@@ -28,6 +28,7 @@ from edgeprof.fit.rules import FEATURES
 # computes (the GPU, or the processor), of its memory, and of the processor that launches kernels on a GPU.
 PEAKS = ("GFLOPS", "GBPS")
 CLOCKS = ("core_mhz", "memory_mhz", "cpu_mhz")
+ACTIVATED = ("A", "E")  # results that an activation goes through in a pass of its own, and exponentials; 0 if not told
 CONSTANTS = ("V", "T", "L1", "L2", "L3", "Q", *PEAKS)
 KERNEL_VARIABLES = (
     "B",
@@ -46,6 +47,8 @@ KERNEL_VARIABLES = (
     "N",
     "X",
     "Y",
+    "A",
+    "E",
     "Z",
     "cold",
     *CONSTANTS,
@@ -151,7 +154,7 @@ class Form(BaseModel):
     @cached_property
     def needs(self) -> dict[str, frozenset[str]]:
         """By group the dimensions that a kernel must have to be priced."""
-        known = {*CONSTANTS, *CLOCKS, "Z", "cold", *self.define}
+        known = {*CONSTANTS, *CLOCKS, *ACTIVATED, "Z", "cold", *self.define}
         return {g.name: self._used(g.name) - known for g in self.group}
 
     def _used(self, group: str) -> frozenset[str]:

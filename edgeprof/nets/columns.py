@@ -227,5 +227,5 @@ def _layers(knobs: Mapping[str, Ints]) -> Iterator[tuple[Layer, NDArray[np.bool_
 def _image(entering: tuple[Any, ...], out: tuple[Any, ...], window: Mapping[str, Any]) -> dict[str, Any]:
     """Dimensions of an operator from an image to an image."""
     (batch, c, hi, wi), (_, m, h, w) = entering, out
-    sizes = {"B": batch, "C": c, "Hi": hi, "Wi": wi, "M": m, "H": h, "W": w, "G": 1}
+    sizes = {"B": batch, "C": c, "Hi": hi, "Wi": wi, "M": m, "H": h, "W": w, "G": 1, "A": 0, "E": 0}
     return {**sizes, **window, "X": batch * c * hi * wi, "Y": batch * m * h * w}

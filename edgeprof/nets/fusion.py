@@ -18,6 +18,16 @@ from edgeprof.nets.operators import Operator
 REMOVED = ("Identity", "Dropout")
 ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu")
 HOSTS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization")  # an activation may be part of their kernel
+PASSES = {  # over the results that it takes, once they are written; a rectifier is done before
+    "Clip": 1,
+    "LeakyRelu": 1,
+    "HardSigmoid": 1,
+    "HardSwish": 2,
+    "Sigmoid": 1,
+    "Tanh": 1,
+    "Elu": 1,
+}
+EXPONENTIAL = ("Sigmoid", "Tanh", "Elu")  # those that take one of each result
 TWO_SIDED = ("Add", "Sub", "Mul", "Div", "Pow", "Sum", "Max", "Min", "Where")
 SUMS = ("Add", "Sum")
 APART, BROADCAST, GROUPED = ".apart", ".broadcast", ".grouped"
@@ -46,7 +56,8 @@ def fused(operators: Sequence[Operator]) -> Fused:
                 graph.merge(*parts)
                 break
     left = tuple(_typed(graph, op) for op in graph.of.values())
-    return Fused(left, graph.owners())
+    after = {op.producers[0]: op for op in left if op.op_type in PASSES and op.producers}
+    return Fused(tuple(_activated(op, after.get(op.name)) for op in left), graph.owners())
 
 
 class _Graph:
@@ -229,6 +240,15 @@ def _typed(graph: _Graph, op: Operator) -> Operator:
     if host is None:
         return replace(op, op_type=op.op_type + APART)
     return replace(op, producers=(host, *(p for p in op.producers if p != host)))
+
+
+def _activated(op: Operator, activation: Operator | None) -> Operator:
+    """A convolution or product with the numbers that its activation goes through."""
+    if activation is None or op.op_type.partition(".")[0] not in HOSTS:
+        return op
+    size = activation.dims.get("Y", 0)
+    taken = {"A": PASSES[activation.op_type] * size, "E": size * (activation.op_type in EXPONENTIAL)}
+    return replace(op, dims={**op.dims, **taken})
 
 
 def _may_host(graph: _Graph, source: Operator) -> bool:

@@ -135,7 +135,8 @@ def dims(
     ``Kh``, ``Kw`` kernel, ``S`` stride, ``G`` groups, and where there are several, ``I`` channels in of each; ``Dl``
     dilation, where there is any; ``P`` padding, both sides of a row, in pixels; for a matrix product ``R`` rows, ``N``
     inner and ``M`` columns; for a concatenation along channels ``N``, the greatest common divisor of its parts; ``X``
-    elements in, ``Y`` elements out.
+    elements in, ``Y`` elements out. ``A`` results that an activation goes through once a convolution has written them, and
+    ``E`` exponentials that it takes, are 0 here: fusion (:mod:`edgeprof.nets.fusion`) tells whose activation it is.
     """
     first, out = (inputs or ((),))[0], (outputs or ((),))[0]
     found: dict[str, float] = {
@@ -155,7 +156,7 @@ def dims(
         if len(kernel) == 2:
             pads = attributes.get("pads", [0, 0, 0, 0])
             found |= {"Kh": kernel[0], "Kw": kernel[1], "S": attributes.get("strides", [1, 1])[0]}
-            found |= {"P": pads[1] + pads[3], "G": attributes.get("group", 1)}
+            found |= {"P": pads[1] + pads[3], "G": attributes.get("group", 1), "A": 0, "E": 0}
             if found["G"] > 1:
                 found["I"] = first[1] // found["G"]
             if max(dilations := attributes.get("dilations", [1])) > 1:

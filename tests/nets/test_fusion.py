@@ -54,6 +54,30 @@ def test_activations_that_cannot_be_merged_are_told_apart() -> None:
     assert types(of(write)) == ["Conv", "Relu.apart", "Tanh.apart", "Sigmoid.apart", "Add.apart"]
 
 
+@pytest.mark.parametrize(
+    ("act", "passes", "exponentials"),
+    [("relu", 0, 0), ("relu6", 1, 0), ("hardswish", 2, 0), ("tanh", 1, 1), ("sigmoid", 1, 1)],
+)
+def test_a_convolution_is_told_what_its_activation_takes(act: str, passes: int, exponentials: int) -> None:
+    def write(b: Builder) -> Value:
+        x = b.activation("own", b.conv("conv", b.image(3, 8), 16, 3), act)
+        return b.activation("last", b.activation("apart", x, "relu"), "tanh")
+
+    conv = fused(of(write)).operators[0]
+    size = 2 * 16 * 6 * 6
+    assert (conv.op_type, conv.dims["Y"]) == ("Conv", size)
+    assert (conv.dims["A"], conv.dims["E"]) == (passes * size, exponentials * size)
+
+
+def test_what_others_read_is_activated_apart() -> None:
+    def write(b: Builder) -> Value:
+        x = b.conv("conv", b.image(3, 8), 16, 3)
+        return b.add("sum", x, b.activation("own", x, "tanh"))
+
+    conv = fused(of(write)).operators[0]
+    assert (conv.dims["A"], conv.dims["E"]) == (0, 0)
+
+
 def test_a_sum_asks_the_convolution_that_nothing_else_reads_first() -> None:
     def write(b: Builder) -> Value:
         x = b.conv("first", b.image(3, 8), 16, 1, act="relu")

@@ -199,6 +199,8 @@ def test_numbers_that_laws_are_written_in() -> None:
         "P": 3,
         "G": 2,
         "I": 4,
+        "A": 0,
+        "E": 0,
         "X": 2 * 8 * 12 * 16,
         "Y": 2 * 6 * 6 * 8,
         "Z": 4 * (2 * 6 * 6 * 8 + 6 * 4 * 3 * 5),

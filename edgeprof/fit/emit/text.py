@@ -34,6 +34,8 @@ KERNEL_WORDS = {
     "N": "its inner size",
     "X": "elements in",
     "Y": "elements out",
+    "A": "results that an activation goes through after the kernel",
+    "E": "exponentials that it takes",
     "Z": "bytes of the whole run",
     "cold": "part of the run's bytes out of cache: 0 below Z = L3/4, 1 above L3/2",
     "k": "kernels",

@@ -40,7 +40,7 @@ class Step:
 def _maps(c: Any, hi: Any, m: Any, h: Any, k: Any = 1, s: Any = 1, p: Any = 0) -> dict[str, sp.Expr]:
     """Dimensions of an operator on images (edgeprof.nets.operators.dims)."""
     found = {"B": batch, "C": c, "M": m, "H": h, "W": h, "Hi": hi, "Wi": hi, "Kh": k, "Kw": k, "S": s, "P": p}
-    found |= {"G": 1, "X": batch * c * hi**2, "Y": batch * m * h**2, "Z": run_bytes}
+    found |= {"G": 1, "X": batch * c * hi**2, "Y": batch * m * h**2, "A": 0, "E": 0, "Z": run_bytes}
     return {n: sp.sympify(v) for n, v in found.items()}
 
 
