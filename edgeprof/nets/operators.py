@@ -135,8 +135,8 @@ def dims(
     ``Kh``, ``Kw`` kernel, ``S`` stride, ``G`` groups, and where there are several, ``I`` channels in of each; ``Dl``
     dilation, where there is any; ``P`` padding, both sides of a row, in pixels; for a matrix product ``R`` rows, ``N``
     inner and ``M`` columns; for a concatenation along channels ``N``, the greatest common divisor of its parts; ``X``
-    elements in, ``Y`` elements out. ``A`` results that an activation goes through once a convolution has written them, and
-    ``E`` exponentials that it takes, are 0 here: fusion (:mod:`edgeprof.nets.fusion`) tells whose activation it is.
+    elements in, ``Y`` elements out. ``A`` results that an activation goes through once a convolution has written them,
+    and ``E`` exponentials that it takes, are 0 here: fusion (:mod:`edgeprof.nets.fusion`) tells whose activation it is.
     """
     first, out = (inputs or ((),))[0], (outputs or ((),))[0]
     found: dict[str, float] = {
