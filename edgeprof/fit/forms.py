@@ -25,10 +25,11 @@ from edgeprof.fit.rules import FEATURES
 # V float32 lanes of a vector, T threads, L1, L2, L3 bytes of cache, Q blocks of work that run at once. Z bytes that the
 # run of the whole network touches, and cold, the part of them that has left the last cache by the next run. GFLOPS and
 # GBPS are the board's float32 and memory peaks, 10⁹ a second. Clocks in MHz, of each case as it was measured: of what
-# computes (the GPU, or the processor), of its memory, and of the processor that launches kernels on a GPU.
+# computes (the GPU, or the processor), of its memory, and of the processor that launches kernels on a GPU. What an
+# activation takes beside the kernel is 0 where nothing tells it.
 PEAKS = ("GFLOPS", "GBPS")
+ACTIVATED = ("A", "E")
 CLOCKS = ("core_mhz", "memory_mhz", "cpu_mhz")
-ACTIVATED = ("A", "E")  # results that an activation goes through in a pass of its own, and exponentials; 0 if not told
 CONSTANTS = ("V", "T", "L1", "L2", "L3", "Q", *PEAKS)
 KERNEL_VARIABLES = (
     "B",
