@@ -151,7 +151,8 @@ def _notes(own: LawAnswer, goal: Goal) -> list[str]:
     if own.reaching_outside:
         found.append(f"{own.reaching_outside:,} of them are outside what the law has seen (?), ranked last")
     if own.far_outside:
-        judged = "not known, not counted" if goal.timed and goal.probability > 0.5 else "no interval is known"
+        by_errors = goal.probability > 0.5 or (goal.max_memory_mib and own.memory_fitted)
+        judged = "not known, not counted" if goal.timed and by_errors else "no interval is known"
         found.append(f"{own.far_outside:,} are {FAR_OUTSIDE}: {judged}")
     if own.unpriced:
         found.append(f"{own.unpriced:,} networks get no finite time from this law")

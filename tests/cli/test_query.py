@@ -186,6 +186,11 @@ def test_what_is_far_outside_is_not_judged(
     out = edgeprof(*asked)[1]
     assert "    3 are far outside what the law has seen: not known, not counted" in out.splitlines()
     assert "no interval is known" in edgeprof(*asked[:-2])[1]
+    even_and_memory = (*asked, "--probability", "0.5", "--max-memory", "4GiB")
+    both = edgeprof_json(*even_and_memory, "--law", "amd-epyc-avx512")["laws"]
+    assert [(one["memory_fitted"], one["reaching"]) for one in both] == [(False, 9), (True, 6)]
+    out = edgeprof("query", "--law", "amd-epyc-avx512", *even_and_memory[3:])[1]
+    assert "    3 are far outside what the law has seen: not known, not counted" in out.splitlines()
 
 
 def test_the_front_and_what_none_reaches(edgeprof: Callable[..., Any], law: str) -> None:
