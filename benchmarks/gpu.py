@@ -125,12 +125,16 @@ def alike(part: Part) -> bool:
 def run_all(
     parts: Sequence[Part], out: Path, deadline: float, backend: str, nets: int | None
 ) -> dict[str, dict[str, Any]]:
-    """Every part that is not done, one after another, and last what failed before; the state of all, which is written
-    after each."""
+    """Every part that is not done, one after another, and last what failed before, but for the machine, without which
+    nothing runs; the state of all, which is written after each."""
     path = out / STATE
     state: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     ran = False
-    for part in sorted(parts, key=lambda part: state.get(part.name, {}).get("status") in AMISS):
+
+    def late(part: Part) -> bool:
+        return part.name != "machine" and state.get(part.name, {}).get("status") in AMISS
+
+    for part in sorted(parts, key=late):
         if state.get(part.name, {}).get("status") == "done":
             continue
         left = deadline - SUMMARY_S - time.monotonic()

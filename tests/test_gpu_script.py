@@ -58,6 +58,23 @@ def test_what_is_done_is_not_done_again_and_what_does_not_fit_is_left(
     assert state == {"probe": {"status": "done", "wall_s": 1}, "modes": {"status": "left out"}}
 
 
+def test_what_failed_before_comes_last_but_for_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def done(part: Part, *more: object) -> dict[str, str]:
+        ran.append(part.name)
+        return {"status": "done"}
+
+    monkeypatch.setattr(gpu, "run_part", done)
+    before = {"machine": {"status": "failed"}, "probe": {"status": "out of time"}}
+    (tmp_path / "state.json").write_text(json.dumps(before), "utf-8")
+    parts = [Part(name, 60) for name in ("machine", "probe", "modes")]
+    gpu.run_all(parts, tmp_path, time.monotonic() + 3600, "ort-cpu", None)
+    assert ran == ["machine", "modes", "probe", "summary"]
+
+
 def test_a_folder_travels_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "PIECE", 300)
     out, archive = tmp_path / "out", tmp_path / "carried" / "gpu.tar.gz"
