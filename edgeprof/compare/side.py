@@ -98,8 +98,11 @@ def measured_side(source: str, measured: Sequence[tuple[Measurement, Sequence[Ro
 def _parts(text: str) -> tuple[str, tuple[str, ...]]:
     """The file and the conditions of a selection. A value may hold commas and colons, as a backend's name does."""
     found = SELECTION.fullmatch(text)
-    if not found or Path(text).is_file():
+    if Path(text).is_file():
         return text, ()
+    if not found:
+        file, _, rest = text.partition(":")
+        return (file, (rest,)) if rest and Path(file).is_file() else (text, ())
     keys = "|".join(Case.model_fields)
     return found[1], tuple(part.strip() for part in re.split(rf",(?=\s*(?:{keys})\s*=)", found[2]))
 

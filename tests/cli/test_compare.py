@@ -148,6 +148,7 @@ def test_selections_and_refusals(
     database("d.db", nets=3, first=7)
     assert refused("compare", "c.db", "d.db")[0] == "c.db and d.db have no case in common"
     assert refused("compare", "c.db", "none.db")[0] == "no database none.db"
+    assert refused("compare", "c.db", "c.db:threads")[0] == "'threads' is no condition"
     assert refused("compare", "c.db:net=1", "d.db")[0] == "'net=1' is no condition"
     assert refused("compare", "gtx960-theano", "gtx960-theano")[0].startswith("two laws")
     assert "'x' is no share" in refused("compare", "c.db", "c.db", "--fail-if-slower", "x")[0]
