@@ -21,6 +21,7 @@ Strata = tuple[tuple[float, tuple[float, ...]], ...]  # least latency in ms, sor
 TAIL = 0.2  # of the scores: the part whose mean excess tells how far beyond the largest a rarer error may lie
 LARGEST = 50.0  # a log error that no latency is off by
 FAR = 5.0  # times as wide as in the domain (16 times beyond one limit): beyond it nothing is known
+WIDE = math.log(10)  # of a log latency, to either side: nor where it is wider than this
 NO_ERRORS = "no errors in the law"
 FAR_OUTSIDE = "far outside what the law has seen"
 STRATUM = 25  # scores at least on each side of a boundary
@@ -82,7 +83,7 @@ def strata(held_out: Sequence[tuple[float, float]], parted_ms: float | None) -> 
 
 def half_widths(parts: Strata, latency_ms: Vector, level: float) -> Vector:
     """Half-widths of log latency at ``level``, for an array of predictions in ms."""
-    found = np.empty(np.shape(latency_ms))
+    found = np.zeros(np.shape(latency_ms))
     for least, scores in parts:
         found[latency_ms >= least] = quantile(scores, level)
     return found
@@ -119,16 +120,18 @@ def unknown(scores: Sequence[Any], widening: float) -> str:
     return FAR_OUTSIDE if math.isinf(widening) else ""
 
 
-def bounded(widening: Any) -> Any:
-    """How much wider intervals are (a number or an array), and infinite where that is more than :data:`FAR`: so far
-    outside a domain nobody knows how far off a law is, so there is neither an interval nor a probability."""
-    return np.where(np.asarray(widening) > FAR, np.inf, widening)[()]
+def bounded(widening: Any, half_width: Any) -> Any:
+    """How much wider intervals are outside a domain (numbers or arrays), and infinite where nothing is known: beyond
+    :data:`FAR`, or where half the width of a 90 % interval (``half_width`` in the domain) goes beyond :data:`WIDE`."""
+    wide = np.asarray(widening, np.float64)
+    far = (wide > FAR) | ((wide > 1) & (wide * half_width > WIDE))
+    return np.where(far, np.inf, wide)[()]
 
 
 def widening(outside: Sequence[Mapping[str, Any]]) -> float:
     """How much wider an interval is outside the domain: for each knob, once more for every doubling beyond its limit;
-    twice for a choice that was never seen; infinite far outside (:func:`bounded`)."""
-    return float(bounded(math.prod(1 + _doublings(item["value"], item["seen"]) for item in outside)))
+    twice for a choice that was never seen."""
+    return math.prod(1 + _doublings(item["value"], item["seen"]) for item in outside)
 
 
 def _doublings(value: Any, seen: Sequence[Any]) -> float:

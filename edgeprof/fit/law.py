@@ -17,7 +17,7 @@ from edgeprof.fit.composition import Composition
 from edgeprof.fit.expressions import Expression, parse
 from edgeprof.fit.forms import CLOCKS, NET_VARIABLES, Form, Group
 from edgeprof.fit.hybrid import Hybrid
-from edgeprof.fit.intervals import LARGEST, Strata, half_widths, strata, unknown
+from edgeprof.fit.intervals import LARGEST, Strata, bounded, half_widths, strata, unknown
 from edgeprof.fit.memory import MemoryModel
 from edgeprof.fit.quanta import Quantum
 from edgeprof.fit.roofline import Roofline, of_board
@@ -209,6 +209,12 @@ class Law(BaseModel):
             return None
         half = min(float(half_widths(self.strata, np.array(latency_ms), level)) * widening, LARGEST)
         return latency_ms * math.exp(-half), latency_ms * math.exp(half)
+
+    def widened(self, latency_ms: Any, widening: Any) -> Any:
+        """How much wider the intervals of these latencies are, by what is outside the domain (``widening``); infinite
+        where none is known (:func:`edgeprof.fit.intervals.bounded`)."""
+        latency = np.asarray(latency_ms, np.float64)
+        return bounded(widening, half_widths(self.strata, latency, LEVEL) if self.strata else 0.0)
 
     def unknown(self, widening: float = 1.0) -> str:
         """Why no interval so much wider is known; empty where one is."""

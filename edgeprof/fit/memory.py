@@ -95,7 +95,7 @@ class MemoryModel(BaseModel):
             value = sizes[name]
             beyond = np.maximum(np.log2((value + 1) / (high + 1)), np.log2((low + 1) / (value + 1)))
             found = found * (1 + np.maximum(beyond, 0))
-        return bounded(found)
+        return bounded(found, max(self._beyond(0.9)) if self.errors else 0.0)
 
     def chances(self, most_mib: Any, widening: Any, limit_mib: float) -> Vector:
         """The probability that networks of such a predicted peak take at most ``limit_mib``: the share of networks held
@@ -111,6 +111,11 @@ class MemoryModel(BaseModel):
         found = np.where(margin > self.errors[-1], beyond, inside)
         return np.asarray(np.where(np.isinf(widening), np.nan, found))
 
+    def _beyond(self, level: float) -> tuple[float, float]:
+        """How far a log peak may be below and above the predicted one."""
+        falling = tuple(-e for e in reversed(self.errors))
+        return quantile(falling, (1 + level) / 2), quantile(self.errors, (1 + level) / 2)
+
     def unknown(self, widening: float) -> str:
         """Why no interval so much wider is known; empty where one is."""
         return unknown(self.errors, widening)
@@ -120,8 +125,7 @@ class MemoryModel(BaseModel):
         (:meth:`unknown`)."""
         if self.unknown(widening):
             return None
-        above = min(quantile(self.errors, (1 + level) / 2) * widening, LARGEST)
-        below = min(quantile(tuple(-e for e in reversed(self.errors)), (1 + level) / 2) * widening, LARGEST)
+        below, above = (min(end * widening, LARGEST) for end in self._beyond(level))
         return most_mib * math.exp(-below), most_mib * math.exp(above)
 
 

@@ -16,7 +16,7 @@ from edgeprof.fit.composition import overlap_ms
 from edgeprof.fit.datasheet import instead_of
 from edgeprof.fit.features import columns, design, net_values
 from edgeprof.fit.gaps import Gap, gaps_of
-from edgeprof.fit.intervals import bounded, widening
+from edgeprof.fit.intervals import widening
 from edgeprof.fit.law import LEVEL, Law, LawGroup
 from edgeprof.fit.law_clocks import between, scaled
 from edgeprof.fit.law_domain import outside, strange_clocks
@@ -142,7 +142,6 @@ def _predicted(
         wide = widening(strange)
     fast_or_slow = strange_clocks(law, clocks)
     strange = (*strange, *fast_or_slow)
-    wide = float(bounded(wide * widening(fast_or_slow))) * between(law, clocks)
     parts = [overhead, *(k.ms for k in kernels)]
     unpriced = any(gap.ms is None for gap in gaps.values())
     if not 0 < sum(parts) < math.inf:
@@ -150,6 +149,7 @@ def _predicted(
         raise DomainError(f"law '{law.name}' gives {amount} for {net.label()}", "fit it on such networks")
     latency = math.fsum(parts)
     known = math.fsum([overhead, *(k.ms for i, k in enumerate(kernels) if i not in gaps)])
+    wide = float(law.widened(known, wide * widening(fast_or_slow))) * between(law, clocks)
     why = UNPRICED if unpriced else NO_KERNEL if known <= 0 else law.unknown(wide)
     interval = None if why else law.interval(known, level, wide)
     if interval is not None and gaps:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeprof.fit.forms import Form
-from edgeprof.fit.intervals import bounded
 from edgeprof.fit.rules import FEATURES, KernelRules, Planned
 from edgeprof.nets.fusion import GROUPED
 
@@ -86,12 +85,12 @@ def strangest(kernels: Iterable[tuple[Planned, float]], reach: Reach) -> tuple[M
 
 def widening(kernels: Iterable[tuple[Planned, float]], reach: Reach) -> float:
     """How much wider the interval of these kernels (with their ms) is: for each, once more for every doubling beyond
-    what was seen of a dimension; weighed by time; infinite far outside (:func:`edgeprof.fit.intervals.bounded`)."""
+    what was seen of a dimension; weighed by time."""
     total, wide = 0.0, 0.0
     for kernel, ms in kernels:
         total += ms
         wide += ms * math.prod(1 + _doublings(*found) for found in beyond(kernel, reach).values())
-    return float(bounded(wide / total)) if total else 1.0
+    return wide / total if total else 1.0
 
 
 def _doublings(value: float, seen: tuple[float, float]) -> float:

@@ -185,7 +185,7 @@ def predict_records(
                 f"line {row.line}: law '{law.name}' gives no time", "fit it on a table of such rows"
             )
         odd = strange(law, {k: (v,) for k, v in row.values.items()}) if law.table else ()
-        wide = widening(odd)
+        wide = float(law.widened(latency, widening(odd)))
         interval = law.interval(latency, level, wide)
         found.append(RecordPrediction(latency, tuple(kernels), interval, odd, law.unknown(wide)))
     return found

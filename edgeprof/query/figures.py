@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprof.fit.intervals import bounded, half_widths, probabilities, widening
+from edgeprof.fit.intervals import half_widths, probabilities, widening
 from edgeprof.fit.law import Law
 from edgeprof.fit.law_clocks import between
 from edgeprof.fit.law_domain import strange, strange_clocks
@@ -63,10 +63,11 @@ class Question:
         factors["neurons"] = np.where(heads.fc > 0, factors["neurons"], 1.0)
         return np.asarray(factors["fc"] * factors["neurons"] * factors["classes"])
 
-    def widening(self, bodies: Vector, heads: Vector) -> Vector:
-        """How much wider both, and the law's clocks, make an interval; infinite far outside the domain."""
+    def widening(self, bodies: Vector, heads: Vector, latency_ms: Vector) -> Vector:
+        """How much wider both, and the law's clocks, make the interval of a latency; infinite far outside."""
         beyond, settings = self._of_clocks
-        return np.asarray(bounded(bodies * heads * beyond) * settings)
+        found = bodies * heads * beyond
+        return np.asarray(self.law.widened(latency_ms, found) if (found > 1).any() else found) * settings
 
     @cached_property
     def _of_clocks(self) -> tuple[float, float]:

@@ -212,7 +212,7 @@ def _chunks(asked: Question, counts: dict[str, int]) -> Iterator[tuple[Figures, 
                 part = slice(i, i + step)
                 with np.errstate(all="ignore"):
                     latency = latency_of(part)
-                wide = asked.widening(around[part][PER_BODY], beyond)
+                wide = asked.widening(around[part][PER_BODY], beyond, latency)
                 figures = Figures(asked, slab.bodies, part, heads, latency, wide)
                 counts["considered"] += latency.size
                 yield figures, slab.places[part][PER_BODY] * nets.head_count + heads.places
@@ -224,7 +224,7 @@ def _found(asked: Question, places: Ints, latency_ms: Vector, on_front: frozense
         return ()
     law, goal, model = asked.law, asked.goal, asked.law.memory
     slab, heads = asked.space.at(places)
-    widening = asked.widening(asked.wide_bodies(slab), asked.wide_heads(heads))
+    widening = asked.widening(asked.wide_bodies(slab), asked.wide_heads(heads), latency_ms)
     figures = Figures(asked, slab.bodies, slice(None), heads, latency_ms, widening)
     known = figures.chance
     chance = [None] * len(places) if known is None else [None if p != p else p for p in known.tolist()]

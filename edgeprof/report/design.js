@@ -7,7 +7,7 @@ globalThis.edgeprofDesign ??= (() => {
     const SVG = "http://www.w3.org/2000/svg";
     const PER_LAYER = {depth: "conv", kernel: "conv", stride: "conv", padding: "conv", neurons: "fc"};
     const LARGEST = 50; // a log error that no latency is off by (edgeprof.fit.intervals)
-    const FAR = 5; // times as wide: beyond it no interval is known (edgeprof.fit.intervals.bounded)
+    const FAR = 5, WIDE = Math.log(10); // beyond them no interval is known (edgeprof.fit.intervals.bounded)
     const FAR_OUTSIDE = "not known: far outside what the law has seen";
     const LONG_MS = 10000; // a run from which on people see seconds
     const QUIET_MS = 400; // after the last move: the address and screen readers follow
@@ -62,15 +62,13 @@ globalThis.edgeprofDesign ??= (() => {
         return found;
     }
 
-    /** How much wider that makes an interval: once more for every doubling beyond, twice for an unseen choice; infinite
-     * far outside, where none is known. */
+    /** How much wider that makes an interval: once more for every doubling beyond, twice for an unseen choice. */
     function widening(found) {
-        const wide = found.reduce((wide, {value, seen}) => {
+        return found.reduce((wide, {value, seen}) => {
             if (typeof value === "string" || typeof seen[0] === "string") return wide * 2;
             const limit = value < seen[0] ? seen[0] : seen[seen.length - 1];
             return wide * (1 + Math.abs(Math.log2((Math.max(value, 0) + 1) / (Math.max(limit, 0) + 1))));
         }, 1);
-        return wide > FAR ? Infinity : wide;
     }
 
     const stratum = (law, ms) => law.strata.findLast((part) => ms >= part.least);
@@ -84,11 +82,16 @@ globalThis.edgeprofDesign ??= (() => {
         return Math.min(scores[n - 1] + excess * beyond, LARGEST);
     }
 
+    /** How much wider the interval of a latency is, and infinite where none is known. */
+    const bounded = (law, ms, wide) => wide > FAR
+        || (wide > 1 && law.strata.length && wide * halfWidth(law, ms, law.level) > WIDE) ? Infinity : wide;
+
     /** Whether there is an interval that is so much wider: the law has errors to judge by, and is not far outside. */
     const known = (law, wide) => law.strata.length > 0 && wide < Infinity;
 
     /** The probability that the latency is at most `limit` ms; null where that is not known. */
     function chance(law, ms, limit, wide) {
+        wide = bounded(law, ms, wide);
         if (!known(law, wide)) return null;
         const {scores, excess} = stratum(law, ms), n = scores.length;
         const margin = Math.log(limit / ms) / wide, size = Math.abs(margin);
@@ -100,10 +103,11 @@ globalThis.edgeprofDesign ??= (() => {
 
     /** The latency of a run with its interval (null where none is known), and what is outside. */
     function predict(law, net, level) {
-        const own = figures(net), found = outside(law, net), wide = widening(found);
+        const own = figures(net), found = outside(law, net);
         const ms = own.problem ? NaN : law.latency_ms(net);
         const problem = own.problem ?? (ms > 0 ? null : "the law has nothing to say of this network");
         if (problem) return {problem, outside: found};
+        const wide = bounded(law, ms, widening(found));
         const half = known(law, wide) ? halfWidth(law, ms, level) * wide : null;
         const interval_ms = half === null ? null : [ms * Math.exp(-half), ms * Math.exp(half)];
         return {...own, problem, latency_ms: ms, speed: net.batch / ms, interval_ms, outside: found, widening: wide};
@@ -111,7 +115,7 @@ globalThis.edgeprofDesign ??= (() => {
 
     /** Whether a latency reaches a wanted speed with a probability of at least `level`; by itself without errors. */
     function reaches(law, ms, wide, batch, target, level) {
-        const margin = law.strata.length && level > 0.5 ? halfWidth(law, ms, 2 * level - 1) * wide : 0;
+        const margin = law.strata.length && level > 0.5 ? halfWidth(law, ms, 2 * level - 1) * bounded(law, ms, wide) : 0;
         return ms <= batch / target * Math.exp(-margin);
     }
 
@@ -423,7 +427,8 @@ globalThis.edgeprofDesign ??= (() => {
             tabled = key;
             part("table").querySelector("tbody").replaceChildren(...edge.map((one) => {
                 const row = document.createElement("tr"), button = document.createElement("button");
-                const half = known(law, wide) ? halfWidth(law, one.ms, state.level) * wide : null;
+                const beyond = bounded(law, one.ms, wide);
+                const half = known(law, beyond) ? halfWidth(law, one.ms, state.level) * beyond : null;
                 const bounds = half === null ? "not known" : [-half, half].map((v) => shown(one.speed * Math.exp(v))).join(" – ");
                 const odds = state.target === null ? null : chance(law, one.ms, batch / state.target, wide);
                 const likely = state.target === null ? "–" : odds === null ? "not known" : percent(odds);

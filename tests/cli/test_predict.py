@@ -182,6 +182,14 @@ def test_far_outside_the_interval_is_not_known(
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(("batch", "known"), [(1024, True), (1500, False), (100_000, False)])
+def test_a_wide_interval_is_not_widened_beyond_all_use(
+    edgeprof_json: Callable[..., Any], batch: int, known: bool
+) -> None:
+    found = edgeprof_json("predict", "--law", "datasheet:jetson-nano", "--conv", "2", "--batch", str(batch))
+    assert (found["interval_ms"] is not None) is known
+
+
 @pytest.mark.parametrize(("side", "known"), [(64, True), (4096, False)])
 def test_far_outside_the_reach_the_interval_is_not_known(
     edgeprof_json: Callable[..., Any], here: Path, side: int, known: bool

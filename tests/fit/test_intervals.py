@@ -105,9 +105,15 @@ def test_far_outside_no_interval_and_no_probability_is_known() -> None:
         return {"what": "depth", "value": value, "seen": [80, 80]}
 
     assert widening([depth(16 * 81 - 1)]) == pytest.approx(FAR)  # sixteen times beyond one limit
-    assert math.isinf(widening([depth(17 * 81)]))
-    assert math.isinf(widening([depth(4 * 81), depth(4 * 81)]))  # 3 · 3
-    assert bounded(np.array([1.0, FAR, FAR + 0.1])).tolist() == [1.0, FAR, math.inf]
+    assert math.isinf(bounded(widening([depth(17 * 81)]), 0.1))
+    assert math.isinf(bounded(widening([depth(4 * 81), depth(4 * 81)]), 0.1))  # 3 · 3
+    assert bounded(np.array([1.0, FAR, FAR + 0.1]), 0.1).tolist() == [1.0, FAR, math.inf]
+    assert bounded(np.array([1.0, 2.0, 2.0, 2.0]), np.array([3.0, 1.1, 1.2, 0.0])).tolist() == [
+        1,
+        2,
+        math.inf,
+        2,
+    ]
     assert (unknown((), 1.0), unknown((0.1,), FAR), unknown((0.1,), math.inf)) == (NO_ERRORS, "", FAR_OUTSIDE)
     parts = strata(held_out(0.05, 0.05), None)
     near, far = probabilities(parts, np.full(2, 2.0), np.full(2, 3.0), np.array([FAR, math.inf]))

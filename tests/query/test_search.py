@@ -64,7 +64,7 @@ def _by_name(name: str) -> list[tuple[Prediction, int, int]]:
 
 
 def _chance(law: Law, p: Prediction, limit_ms: float) -> float:
-    wide = widening(p.outside)
+    wide = float(law.widened(p.latency_ms, widening(p.outside)))
     return float(probabilities(law.strata, np.array([p.latency_ms]), limit_ms, wide)[0])
 
 

@@ -115,6 +115,11 @@ def strange(outside: Any) -> list[tuple[Any, ...]]:
     return sorted(((o["what"], o["value"], o["seen"]) for o in outside), key=str)
 
 
+def beyond(law: Law, p: Prediction) -> float:
+    """How much wider the interval of a prediction is."""
+    return float(law.widened(p.latency_ms, widening(p.outside)))
+
+
 def sent(nets: Any) -> list[dict[str, Any]]:
     return [{**net.model_dump(), "batch": batch} for net, batch in nets]
 
@@ -141,7 +146,7 @@ def test_it_predicts_what_predict_does(name: str, opened: Opened) -> None:
             assert one["problem"] is None
             assert one["latency_ms"] == pytest.approx(wanted.latency_ms, rel=1e-9)
             assert one["speed"] == pytest.approx(wanted.tiles_per_ms, rel=1e-9)
-            interval = law.interval(wanted.latency_ms, level, widening(wanted.outside))
+            interval = law.interval(wanted.latency_ms, level, beyond(law, wanted))
             assert one["interval_ms"] == (pytest.approx(interval, rel=1e-9) if interval else None)
             assert strange(one["outside"]) == strange(wanted.outside)
             if level == wanted.level and interval:
@@ -154,7 +159,7 @@ def test_the_chance_of_a_wanted_speed_is_that_of_a_query(name: str, opened: Open
     law, rng = law_of(name), random.Random(3)
     found = predicted(name)
     limits = [p.latency_ms * math.exp(rng.gauss(0, 0.06)) for p in found]
-    wide = [widening(p.outside) for p in found]
+    wide = [beyond(law, p) for p in found]
     call = "arguments[0].map(([ms, limit, out]) => edgeprofDesign.chance(law, ms, limit, edgeprofDesign.widening(out)))"
     rows = [[p.latency_ms, limit, p.outside] for p, limit in zip(found, limits, strict=True)]
     told = asked(opened(page_of(name)), call, rows)
