@@ -201,7 +201,11 @@ def test_a_spreadsheet_program_gives_what_predict_gives(tmp_path: Path) -> None:
         "--convert-to",
         "csv",
     ]
-    subprocess.run([*command, "--outdir", "out", *wanted], cwd=tmp_path, capture_output=True, check=True)
+    english = {name: value for name, value in os.environ.items() if not name.startswith("LC_")}
+    english |= {"LANG": "C.UTF-8", "LANGUAGE": "en"}  # the numbers that a sheet is written in
+    subprocess.run(
+        [*command, "--outdir", "out", *wanted], cwd=tmp_path, env=english, capture_output=True, check=True
+    )
     for name, ms in wanted.items():
         with (tmp_path / "out" / name).open(encoding="utf-8", errors="replace") as file:
             told = next(row[1] for row in csv.reader(file) if row[0] == "latency")
