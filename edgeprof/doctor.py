@@ -40,6 +40,7 @@ from edgeprof.sweeps.case import Case
 from edgeprof.timing.guest import locked_devices
 from edgeprof.timing.measurement import Round
 from edgeprof.timing.noise import CLOCK_PCT
+from edgeprof.timing.place import RESTORING
 
 LOOK_S = 1.0
 READINGS = 5
@@ -212,7 +213,7 @@ def _left(root: Path) -> Iterator[Finding]:
         except EdgeprofError as error:
             yield Finding("left", "warning", error.message, error.hint)
             continue
-        if was and (running := locked_devices()):
+        if was and (running := [device for device in locked_devices() if device != RESTORING]):
             told = f"a sweep of {running[0]} is running, and puts back {was.title()} at its end"
             yield Finding("left", "ok", told)
         elif was:
