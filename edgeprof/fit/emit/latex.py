@@ -34,14 +34,14 @@ def latex_text(law: Law) -> str:
     whole = r"\sum_{\text{kernels}} t_{\text{kernel}} + t_{\text{overhead}}"
     if law.scope == "net":
         whole = " + ".join(name for name, _ in priced) or "0"
-    rows = [rf"{per} &= {whole}"]
+    rows = [rf"& {per} = {whole}"]
     for name, terms in priced:
-        rows += [f"{name} &= {terms[0]}", *(rf"&\quad + {term}" for term in terms[1:])]
+        rows += [f"& {name} = {terms[0]}", *(rf"& \quad + {term}" for term in terms[1:])]
     lines = [*(f"% {line}" for line in about(law)), r"{\allowdisplaybreaks", *_aligned(rows)]
     used = used_names(law)
-    defined = [f"{names[n]} &= {_tex(e.tree, names)}" for n, e in form.definitions.items() if n in used]
+    defined = [f"& {names[n]} = {_tex(e.tree, names)}" for n, e in form.definitions.items() if n in used]
     defined += [
-        f"{names[n]} &= {law.constants[n]:.10g}" for n in CONSTANTS if n in used & law.constants.keys()
+        f"& {names[n]} = {law.constants[n]:.10g}" for n in CONSTANTS if n in used & law.constants.keys()
     ]
     if defined:
         lines += _aligned(defined)
