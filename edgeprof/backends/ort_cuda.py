@@ -98,9 +98,8 @@ def load(model, threads, providers, options, weights, profiled, stream=None):
     if version < (1, 18):  # the environment switches it off there
         own.pop("use_tf32", None)
     own.update({"device_id": str(gpu.number), "user_compute_stream": str(stream or gpu.stream)})
-    captured = own.get("enable_cuda_graph") == "1"
     settings = ort.settings_of(threads, entries)
-    return open_on(CudaSession, gpu, captured, model, settings, [(PROVIDER, own)], weights, profiled)
+    return open_on(CudaSession, gpu, model, settings, [(PROVIDER, own)], weights, profiled)
 
 
 def parted(options):
@@ -109,7 +108,7 @@ def parted(options):
     return entries, {key: value for key, value in options.items() if "." not in key}
 
 
-def open_on(kind, gpu, captured, model, settings, providers, weights, profiled):
+def open_on(kind, gpu, model, settings, providers, weights, profiled):
     """A ``kind`` of session on ``gpu``; Refused where anything else would run a node of the network."""
     import onnxruntime
 
@@ -119,7 +118,7 @@ def open_on(kind, gpu, captured, model, settings, providers, weights, profiled):
     free = gpu.free_bytes()
 
     def opened(session, load_ms, folder):
-        return kind(session, load_ms, folder, gpu, captured, free)
+        return kind(session, load_ms, folder, gpu, free)
 
     try:
         return ort.open_session(opened, model, settings, providers, weights, profiled)
@@ -219,7 +218,7 @@ def trouble_of_libraries(names=FILES):
 
 
 class CudaSession(ort.Session):
-    """A loaded network whose inputs and outputs stay on the GPU. ``captured``: its runs replay a CUDA graph.
+    """A loaded network whose inputs and outputs stay on the GPU.
 
     Another provider of the runtime's is told by what people call it, its libraries and how to install them.
     """
@@ -230,10 +229,9 @@ class CudaSession(ort.Session):
     libraries = tuple(FILES)
     install = LIBRARIES
 
-    def __init__(self, session, load_ms, folder, gpu, captured, free):
+    def __init__(self, session, load_ms, folder, gpu, free):
         super().__init__(session, load_ms, folder)
         self._gpu = gpu
-        self._captured = captured
         self._free = free
         self._built = free - gpu.free_bytes()
         self._values = {}

@@ -94,10 +94,9 @@ def load(model, threads, providers, options, weights, profiled, stream=None):
     if isinstance(model, str):
         root = os.path.dirname(os.path.abspath(model))
         own["nv_runtime_cache_path"] = ort_tensorrt.folder_of(root, os.path.basename(model))
-    captured = own.get("enable_cuda_graph") == "1"
     settings = ort.recorded(ort.settings_of(threads, entries))
     settings.add_provider_for_devices([pick(gpu.describe())], own)
-    return ort_cuda.open_on(RtxSession, gpu, captured, model, settings, [], weights, profiled)
+    return ort_cuda.open_on(RtxSession, gpu, model, settings, [], weights, profiled)
 
 
 class RtxSession(ort_tensorrt.EngineSession):
@@ -108,9 +107,9 @@ class RtxSession(ort_tensorrt.EngineSession):
     libraries = ()  # they are in its package
     install = INSTALL
 
-    def __init__(self, session, load_ms, folder, gpu, captured, free):
+    def __init__(self, session, load_ms, folder, gpu, free):
         used = session.get_providers()
         if used[:1] != [self.provider]:
             text = "asked for %s, but the session uses %s" % (self.provider, ", ".join(used))
             raise ort_cuda.Refused(text, INSTALL)
-        super().__init__(session, load_ms, folder, gpu, captured, free)
+        super().__init__(session, load_ms, folder, gpu, free)

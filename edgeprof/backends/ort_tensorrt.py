@@ -75,11 +75,8 @@ def load(model, threads, providers, options, weights, profiled, stream=None):
     own.update({"device_id": str(gpu.number), "user_compute_stream": str(stream or gpu.stream)})
     if isinstance(model, str):
         own.update(caches(model, own))
-    captured = own.get("trt_cuda_graph_enable") == "True"
     settings = ort.recorded(ort.settings_of(threads, entries))
-    return ort_cuda.open_on(
-        EngineSession, gpu, captured, model, settings, [(PROVIDER, own)], weights, profiled
-    )
+    return ort_cuda.open_on(EngineSession, gpu, model, settings, [(PROVIDER, own)], weights, profiled)
 
 
 def caches(model, own):
@@ -124,8 +121,8 @@ class EngineSession(ort_cuda.CudaSession):
     libraries = tuple(FILES)
     install = INSTALL
 
-    def __init__(self, session, load_ms, folder, gpu, captured, free):
-        super().__init__(session, load_ms, folder, gpu, captured, free)
+    def __init__(self, session, load_ms, folder, gpu, free):
+        super().__init__(session, load_ms, folder, gpu, free)
         elsewhere = ort.assigned_elsewhere(session, self.provider)
         if elsewhere:
             text = "not all of the network runs in %s: %s" % (self.called, ", ".join(elsewhere))

@@ -26,6 +26,7 @@ from edgeprof.errors import BoardError
 from edgeprof.timing.guest import lock_path, locked_devices, release_lock, take_lock
 
 RESTORING = "restore"  # the lock of who puts back what a sweep left
+GLANCE_S = 0.05  # who asks whether a lock is held holds it for a moment
 
 
 @dataclass(frozen=True)
@@ -192,11 +193,16 @@ def wait_for_lock(
 ) -> Any:
     """What ``take`` gives, as soon as that is anything."""
     told = False
-    while not (held := take()):
+    held = take()
+    if not held:  # somebody may have looked at the lock for a moment
+        time.sleep(GLANCE_S)
+        held = take()
+    while not held:
         if not told:
             waiting(f"another sweep is using {device}: waiting for it (Ctrl-C gives up)")
             told = True
         time.sleep(poll_s)
+        held = take()
     return held
 
 

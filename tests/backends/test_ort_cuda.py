@@ -113,7 +113,7 @@ def test_inputs_and_outputs_have_places_of_their_own_and_give_them_back() -> Non
     plain = onnxruntime.InferenceSession(NET, providers=["CPUExecutionProvider"])
     first, second = ({"input": ort_cuda.noise({"shape": (2, 1, 28, 28)}, seed)} for seed in (0, 1))
     memory = HostMemory()
-    session = HostSession(plain, 0.0, None, memory, False, memory.free_bytes())
+    session = HostSession(plain, 0.0, None, memory, memory.free_bytes())
     session.bind(first)
     addresses = set(memory.taken)
     session.run()

@@ -113,7 +113,7 @@ def test_several_runs_at_once_want_a_gpu_too() -> None:
 def test_a_session_of_the_processor_is_refused() -> None:
     session = onnxruntime.InferenceSession(NET, ort.settings_of(1, {}), providers=["CPUExecutionProvider"])
     with pytest.raises(ort_cuda.Refused, match=r"asked for Nv.*, but the session uses CPUExecutionProvider"):
-        ort_rtx.RtxSession(session, 0.0, None, NoDevice(), False, 0)
+        ort_rtx.RtxSession(session, 0.0, None, NoDevice(), 0)
 
 
 @needs_plugin

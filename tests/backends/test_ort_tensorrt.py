@@ -113,7 +113,7 @@ def test_nodes_that_another_provider_runs_are_told() -> None:
     elsewhere = ort.assigned_elsewhere(session, ort_tensorrt.PROVIDER)
     assert "CPUExecutionProvider runs conv1" in elsewhere
     with pytest.raises(ort_cuda.Refused, match="not all of the network runs in the TensorRT provider: CPU"):
-        ort_tensorrt.EngineSession(session, 0.0, None, NoDevice(), False, 0)
+        ort_tensorrt.EngineSession(session, 0.0, None, NoDevice(), 0)
 
 
 @pytest.mark.skipif(not no_gpu(), reason="there is a GPU")

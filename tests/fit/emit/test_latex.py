@@ -93,7 +93,14 @@ def test_a_choice_that_is_nothing_else_is_a_bracket() -> None:
     assert r"[\,\cdot\,]" not in latex_text(law_of("net"))
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def has_tex() -> bool:
+    """Whether there is pdflatex with the package that equations need."""
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    return subprocess.run(["kpsewhich", "amsmath.sty"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_tex(), reason="there is no pdflatex with amsmath")
 def test_a_tex_engine_sets_it_and_loses_nothing(tmp_path: Path) -> None:
     strange = {**json.loads(law_json(law_of("kernel"))), "name": "✓ % $x$ \\input{x}", "about": "a_b & ~^#{}"}
     strange["groups"][0]["name"] = "Conv ✓ 7×7 %_&#{}$~^\\"
