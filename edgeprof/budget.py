@@ -43,22 +43,24 @@ def spend(
     def has(case: Case, done: Container[tuple[str, int]], of: Callable[[Iterable[bool]], bool]) -> bool:
         return of((case.key(), n) in done for n in range(1, rounds + 1))
 
-    kin = [cases for cases in _by_network(pool) if now is None or any(c.setting in now for c in cases)]
-    own = [[c for c in cases if now is None or c.setting in now] for cases in kin]
-    leads = {cases[0]: (cases, all_) for cases, all_ in zip(own, kin, strict=True)}
-    taken = [lead for lead, (_, all_) in leads.items() if any(has(case, done, any) for case in all_)]
+    own: dict[Case, list[Case]] = {}  # a network's first case of those that are measured → all of these
+    everywhere: dict[Case, list[Case]] = {}  # … → those of other settings too
+    for cases in _by_network(pool):
+        if measured := [case for case in cases if now is None or case.setting in now]:
+            own[measured[0]], everywhere[measured[0]] = measured, cases
+    taken = [lead for lead, cases in everywhere.items() if any(has(case, done, any) for case in cases)]
     complete = now is not None and any(has(case, done, any) for case in pool if case.setting not in now)
-    first_s = budget_s / rounds / max(map(len, own), default=1)
+    first_s = budget_s / rounds / max(map(len, own.values()), default=1)
     results: list[SweepResult] = []
-    while not complete and len(taken) < len(leads) and clock() - begin < first_s:
-        left = [case for case in leads if case not in set(taken)]
+    while not complete and len(taken) < len(own) and clock() - begin < first_s:
+        left = [case for case in own if case not in set(taken)]
         count = STEP // 3 if len(taken) >= STEP else STEP
         drawn, rest = left[:count], left[count:]
-        chosen = _telling(store, form, taken, rest, list(leads), STEP - count) if taken else []
-        store.add_designed(c for case in chosen for c in leads[case][1] if c.key() not in designed)
+        chosen = _telling(store, form, taken, rest, list(own), STEP - count) if taken else []
+        store.add_designed(c for case in chosen for c in everywhere[case] if c.key() not in designed)
         taken += [*drawn, *chosen]
         results.append(measure([*drawn, *chosen], rounds=1, budget_s=max(first_s - clock() + begin, 0.0)))
-    cases = [case for lead in taken for case in leads[lead][0]]
+    cases = [case for lead in taken for case in own[lead]]
     reused = sum(has(case, done, all) for case in cases)
     results.append(measure(cases, rounds=rounds, budget_s=max(budget_s - clock() + begin, 0.0)))
     failed = dict(pair for result in results for pair in result.failed)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from edgeprof.backends.gpu import NEEDS, CudaBackend
 from edgeprof.errors import BackendError
@@ -55,18 +55,18 @@ class EngineBackend(CudaBackend):
         request = super()._request(case, model, tiles)
         if isinstance(case.net, ModelFile):
             if model not in self._needs:
-                self._needs[model] = self._needed(model)
+                self._needs[model] = self._needed(_graph(model))
             request["options"] = {**self._needs[model], **request["options"]}
         return request
 
-    def _needed(self, model: Path) -> dict[str, str]:
+    def _needed(self, graph: GraphProto) -> dict[str, str]:
         """What the runtime must leave alone for the biases of a quantised file to stay as they are."""
-        return {LEFT_OUT: BIASES} if _quantised(model) else {}
+        return {LEFT_OUT: BIASES} if _quantised(graph) else {}
 
     def _model(self, case: Case) -> Path:
         path = super()._model(case)
         wanted = case.precision == "int8" or INT8 in dict(case.provider_options)
-        if wanted and not _quantised(path):
+        if wanted and not _quantised(_graph(path)):
             raise BackendError(
                 f"{case.net.label()} has no {QUANTISED} nodes: TensorRT would not run it in int8",
                 "give an ONNX file that is quantised with QuantizeLinear and DequantizeLinear; or --precision fp16",
@@ -88,10 +88,10 @@ class TensorrtBackend(EngineBackend):
         """The engine is as much TensorRT's as the runtime's: both versions."""
         return f"{super().runtime()}, TensorRT {self.facts()['tensorrt']}"
 
-    def _needed(self, model: Path) -> dict[str, str]:
+    def _needed(self, graph: GraphProto) -> dict[str, str]:
         """Leave for the formats that its tensors have, too: the provider's networks are not strongly typed (onnxruntime
         issue 13381)."""
-        return {**super()._needed(model), **dict.fromkeys(_leaves(model), "True")}
+        return {**super()._needed(graph), **dict.fromkeys(_leaves(graph), "True")}
 
     def options(self, precision: str, launch: str) -> tuple[tuple[str, str], ...]:
         allowed = {f"trt_{precision}_enable": "True"} if precision in ("fp16", "int8") else {}
@@ -118,9 +118,13 @@ class RtxBackend(EngineBackend):
         return tuple(sorted({**captured, **_as_written(precision)}.items()))
 
 
-def _quantised(path: Path) -> bool:
-    """Whether the network of a file says itself what is quantised."""
-    graph = parse_model(path.read_bytes(), path.name).graph
+def _graph(path: Path) -> GraphProto:
+    """The network of a file."""
+    return parse_model(path.read_bytes(), path.name).graph
+
+
+def _quantised(graph: GraphProto) -> bool:
+    """Whether a network says itself what is quantised."""
     return any(node.op_type == QUANTISED for node in graph.node)
 
 
@@ -129,9 +133,8 @@ def _as_written(precision: str) -> dict[str, str]:
     return {LEFT_OUT: f"{BIASES};{WEIGHTS}"} if precision == "int8" else {}
 
 
-def _leaves(path: Path) -> list[str]:
-    """Options of the TensorRT provider that the tensors of a file need."""
-    graph = parse_model(path.read_bytes(), path.name).graph
+def _leaves(graph: GraphProto) -> list[str]:
+    """Options of the TensorRT provider that the tensors of a network need."""
     casts = {a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to"}
     types = (
         {t.data_type for t in graph.initializer} | {v.type.tensor_type.elem_type for v in graph.input} | casts

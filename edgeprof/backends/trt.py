@@ -6,18 +6,16 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.backends.base import Stop
 from edgeprof.backends.gpu import CudaBackend
 from edgeprof.errors import BackendError, WorkerError
-from edgeprof.nets.graph import IR_VERSION, OPSET, checked_bytes
-from edgeprof.nets.network import net_operators
+from edgeprof.nets.blocks import block
+from edgeprof.nets.network import net_operators, network_bytes
 from edgeprof.sweeps.case import Case
 from edgeprof.timing.breakdown import Kernel
 from edgeprof.timing.engine import (
@@ -148,21 +146,8 @@ class TrtBackend(CudaBackend):
 
 
 def steps_bytes(length: int) -> bytes:
-    """A chain of ``length`` small convolutions, which TensorRT does not make one of."""
-    weight = np.random.RandomState(0).standard_normal((16, 16, 3, 3)).astype(np.float32) / 12
-    names = [f"v{i}" for i in range(length + 1)]
-    nodes = [
-        helper.make_node("Conv", [a, "w"], [b], name=f"step{i}", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-        for i, (a, b) in enumerate(pairwise(names))
-    ]
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 16, 8, 8])
-        for name in (names[0], names[-1])
-    ]
-    graph = helper.make_graph(nodes, "steps", ends[:1], ends[1:], [numpy_helper.from_array(weight, "w")])
-    return checked_bytes(
-        helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
-    )
+    """A chain of ``length`` small convolutions (64 at most), which TensorRT does not make one of."""
+    return network_bytes(block(of="conv", size=8, channels=16, depth=(16,) * length, act=""), 1)
 
 
 def checked_device(device: str) -> str:

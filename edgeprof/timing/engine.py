@@ -216,7 +216,7 @@ def _covers(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[list
     layer with its operator."""
     order = {op.name: i for i, op in enumerate(operators)}
     maker = {value: op.name for op in operators for value in op.values}
-    named = {**{NAMELESS + value: name for value, name in maker.items()}, **{name: name for name in order}}
+    named = _nodes(operators)
     claims: dict[str, list[tuple[int, int]]] = {}
     macs = {op.name: op.macs for op in operators}
     for index, layer in enumerate(layers):
@@ -241,6 +241,12 @@ def _covers(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[list
         if op.name in owner:
             covers[owner[op.name]].append(op.name)
     return covers
+
+
+def _nodes(operators: Sequence[Operator]) -> dict[str, str]:
+    """Operators by what an engine calls their nodes: a node without a name after its values."""
+    nameless = {NAMELESS + value: op.name for op in operators for value in op.values}
+    return {**nameless, **{op.name: op.name for op in operators}}
 
 
 def _distance(layer: Layer, macs: int) -> int:
@@ -291,11 +297,9 @@ def _moved(
     about = found[2] if found else layer.name
     block = BLOCK.search(about)
     parts = [part for text in (block.groups("") if block else (about,)) for part in _parts(text)]
-    by_name = {NAMELESS + value: name for value, name in maker.items()} | {
-        op.name: op.name for op in operators
-    }
+    named = _nodes(operators)
     nodes = (BESIDE.sub("", part) for part in (*layer.nodes, *parts))
-    names = [by_name[node] for node in nodes if node in by_name]
+    names = [named[node] for node in nodes if node in named]
     if not names:
         names = next(
             (list(own) for other, own in zip(layers, covers, strict=True) if other.name == about), []

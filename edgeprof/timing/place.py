@@ -192,17 +192,12 @@ def wait_for_lock(
     device: str, take: Callable[[], Any], waiting: Callable[[str], None], poll_s: float = 0.5
 ) -> Any:
     """What ``take`` gives, as soon as that is anything."""
-    told = False
-    held = take()
-    if not held:  # somebody may have looked at the lock for a moment
-        time.sleep(GLANCE_S)
-        held = take()
-    while not held:
-        if not told:
+    tries = 0
+    while not (held := take()):
+        if tries == 1:
             waiting(f"another sweep is using {device}: waiting for it (Ctrl-C gives up)")
-            told = True
-        time.sleep(poll_s)
-        held = take()
+        time.sleep(poll_s if tries else GLANCE_S)
+        tries += 1
     return held
 
 

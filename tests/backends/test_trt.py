@@ -148,7 +148,7 @@ def test_a_round_on_a_gpu(backend, launch: str, precision: str) -> None:
 def test_the_chain_that_prices_events_runs_and_stays_in_bounds() -> None:
     session = onnxruntime.InferenceSession(steps_bytes(40), providers=["CPUExecutionProvider"])
     x = np.random.RandomState(1).standard_normal((1, 16, 8, 8)).astype(np.float32)
-    (found,) = session.run(None, {"v0": x})
+    (found,) = session.run(None, {"input": x})
     assert found.shape == x.shape
     assert 1e-6 < np.abs(found).max() < 1e6
     nodes = onnx.load_model_from_string(steps_bytes(40)).graph.node
